@@ -1,0 +1,3 @@
+//! The `zkserver` command.
+
+fn main() {}
