@@ -1,1 +1,11 @@
 //! `zkserver`: a coordination server that ZooKeeper clients, tools and ensembles accept as ZooKeeper.
+//!
+//! In reading order, each rung using only those above it:
+//! vocabulary, bytes and types, pure state, protocols, the composed replica, drivers.
+
+pub mod clock;
+pub mod ids;
+pub mod limits;
+pub mod prng;
+
+pub mod proto;

@@ -1,0 +1,16 @@
+//! Every bound of the server in one place.
+
+/// `jute.maxbuffer`: the longest request frame, in bytes, when nothing is configured.
+pub const JUTE_MAXBUFFER: usize = 0xf_ffff;
+/// `zookeeper.jute.maxbuffer.extrasize` when nothing is configured: slack for what is read back from disk.
+pub const JUTE_EXTRASIZE: usize = JUTE_MAXBUFFER;
+/// Frames decoded under one read guard, so that a pipelining client cannot starve the writer.
+pub const READS_PER_GUARD: usize = 128;
+/// Reply bytes produced under one read guard.
+pub const REPLY_BYTES_PER_GUARD: usize = 256 * 1024;
+/// Reply bytes a connection may have unsent before its socket is no longer read.
+pub const UNSENT_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Commits applied under one write guard, so that readers get their turn.
+pub const COMMITS_PER_GUARD: usize = 256;
+
+const _: () = assert!(REPLY_BYTES_PER_GUARD < UNSENT_BYTES_MAX);

@@ -1,0 +1,247 @@
+//! Jute primitives (BinaryInputArchive, BinaryOutputArchive): big-endian, lengths before bytes, -1 for null.
+//!
+//! A length that was read is compared with what is left before anything is sliced or allocated.
+
+use std::borrow::Cow;
+
+use thiserror::Error;
+
+/// Why bytes are not the record they should be. A client gets `MarshallingError` for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum DecodeError {
+    /// The record goes on where the bytes end.
+    #[error("the record is longer than its bytes")]
+    Truncated,
+    /// A string or buffer length below -1.
+    #[error("unreasonable length {0}")]
+    UnreasonableLength(i32),
+    /// A field that must not be null is.
+    #[error("a field that is required is null")]
+    Null,
+    /// A type code that the record does not know.
+    #[error("unknown type {0}")]
+    UnknownType(i32),
+}
+
+/// Reads primitives off the front of a byte slice.
+#[derive(Clone, Copy, Debug)]
+pub struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    /// Starts at the front of `bytes`.
+    pub fn new(bytes: &'a [u8]) -> Reader<'a> {
+        Reader { rest: bytes }
+    }
+
+    /// What has not been read yet.
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// Whether nothing is left.
+    pub fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    /// The next `count` bytes.
+    pub fn take(&mut self, count: usize) -> Result<&'a [u8], DecodeError> {
+        let (taken, rest) = self.rest.split_at_checked(count).ok_or(DecodeError::Truncated)?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    /// One byte; any but 0 is true.
+    pub fn bool(&mut self) -> Result<bool, DecodeError> {
+        Ok(self.take(1)?[0] != 0)
+    }
+
+    /// A signed 32-bit integer.
+    pub fn int(&mut self) -> Result<i32, DecodeError> {
+        let bytes = self.rest.first_chunk().ok_or(DecodeError::Truncated)?;
+        self.rest = &self.rest[4..];
+        Ok(i32::from_be_bytes(*bytes))
+    }
+
+    /// A signed 64-bit integer.
+    pub fn long(&mut self) -> Result<i64, DecodeError> {
+        let bytes = self.rest.first_chunk().ok_or(DecodeError::Truncated)?;
+        self.rest = &self.rest[8..];
+        Ok(i64::from_be_bytes(*bytes))
+    }
+
+    /// A buffer; null and empty differ.
+    pub fn buffer(&mut self) -> Result<Option<&'a [u8]>, DecodeError> {
+        match self.int()? {
+            -1 => Ok(None),
+            length => {
+                let length = usize::try_from(length).map_err(|_| DecodeError::UnreasonableLength(length))?;
+                self.take(length).map(Some)
+            }
+        }
+    }
+
+    /// A string; bytes that are not UTF-8 become U+FFFD, as Java's decoder does it.
+    pub fn ustring(&mut self) -> Result<Option<Cow<'a, str>>, DecodeError> {
+        Ok(self.buffer()?.map(String::from_utf8_lossy))
+    }
+
+    /// A string that must not be null.
+    pub fn string(&mut self) -> Result<Cow<'a, str>, DecodeError> {
+        self.ustring()?.ok_or(DecodeError::Null)
+    }
+
+    /// The element count of a vector, `None` for null (-1). Other negative counts are empty vectors.
+    pub fn vector(&mut self) -> Result<Option<usize>, DecodeError> {
+        match self.int()? {
+            -1 => Ok(None),
+            count => Ok(Some(usize::try_from(count).unwrap_or(0))),
+        }
+    }
+
+    /// A vector of non-null strings, `None` for null.
+    pub fn strings(&mut self) -> Result<Option<Vec<Cow<'a, str>>>, DecodeError> {
+        let Some(count) = self.vector()? else {
+            return Ok(None);
+        };
+        let mut strings = Vec::with_capacity(self.capacity(count, 4));
+        for _ in 0..count {
+            strings.push(self.string()?);
+        }
+        Ok(Some(strings))
+    }
+
+    /// How many of `count` claimed elements of at least `size_min` bytes can be there: what may be allocated.
+    pub fn capacity(&self, count: usize, size_min: usize) -> usize {
+        count.min(self.rest.len() / size_min)
+    }
+}
+
+/// Appends primitives to a byte vector.
+pub trait Put {
+    /// One byte, 0 or 1.
+    fn put_bool(&mut self, value: bool);
+    /// A signed 32-bit integer.
+    fn put_int(&mut self, value: i32);
+    /// A signed 64-bit integer.
+    fn put_long(&mut self, value: i64);
+    /// A buffer, null as -1.
+    fn put_buffer(&mut self, value: Option<&[u8]>);
+    /// A string that is not null.
+    fn put_string(&mut self, value: &str);
+    /// The count before a vector's elements.
+    fn put_count(&mut self, count: usize);
+}
+
+impl Put for Vec<u8> {
+    fn put_bool(&mut self, value: bool) {
+        self.push(u8::from(value));
+    }
+
+    fn put_int(&mut self, value: i32) {
+        self.extend_from_slice(&value.to_be_bytes());
+    }
+
+    fn put_long(&mut self, value: i64) {
+        self.extend_from_slice(&value.to_be_bytes());
+    }
+
+    fn put_buffer(&mut self, value: Option<&[u8]>) {
+        match value {
+            None => self.put_int(-1),
+            Some(bytes) => {
+                self.put_count(bytes.len());
+                self.extend_from_slice(bytes);
+            }
+        }
+    }
+
+    fn put_string(&mut self, value: &str) {
+        // Only four-byte characters are written differently by Java; almost no string holds one.
+        if value.bytes().all(|b| b < 0xf0) {
+            return self.put_buffer(Some(value.as_bytes()));
+        }
+        self.put_buffer(Some(&java_utf8(value)));
+    }
+
+    fn put_count(&mut self, count: usize) {
+        self.put_int(i32::try_from(count).expect("nothing that long fits a frame or a log record"));
+    }
+}
+
+/// UTF-8 as BinaryOutputArchive writes it: each UTF-16 code unit on its own, surrogates as three bytes each.
+fn java_utf8(value: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(value.len() + value.len() / 2);
+    for unit in value.encode_utf16() {
+        match unit {
+            0..0x80 => out.push(unit as u8),
+            0x80..0x800 => out.extend_from_slice(&[0xc0 | (unit >> 6) as u8, 0x80 | (unit & 0x3f) as u8]),
+            _ => out.extend_from_slice(&[
+                0xe0 | (unit >> 12) as u8,
+                0x80 | (unit >> 6 & 0x3f) as u8,
+                0x80 | (unit & 0x3f) as u8,
+            ]),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn null_empty_and_unreasonable_lengths_differ() {
+        assert_eq!(Reader::new(&[0xff; 4]).buffer(), Ok(None));
+        assert_eq!(Reader::new(&[0; 4]).buffer(), Ok(Some(&[][..])));
+        assert_eq!(
+            Reader::new(&[0xff, 0xff, 0xff, 0xfe]).buffer(),
+            Err(DecodeError::UnreasonableLength(-2))
+        );
+        assert_eq!(
+            Reader::new(&[0x7f, 0xff, 0xff, 0xff, 1]).buffer(),
+            Err(DecodeError::Truncated)
+        );
+        assert_eq!(Reader::new(&[0xff, 0xff, 0xff, 0xfe]).vector(), Ok(Some(0)));
+        assert_eq!(
+            Reader::new(&[0x7f, 0xff, 0xff, 0xff]).strings(),
+            Err(DecodeError::Truncated)
+        );
+    }
+
+    #[test]
+    fn strings_are_written_the_way_java_writes_them() {
+        let mut out = Vec::new();
+        out.put_string("aé€😀");
+        assert_eq!(out[..4], [0, 0, 0, 12]);
+        assert_eq!(
+            out[4..],
+            [
+                0x61, 0xc3, 0xa9, 0xe2, 0x82, 0xac, 0xed, 0xa0, 0xbd, 0xed, 0xb8, 0x80
+            ]
+        );
+        assert_eq!(
+            Reader::new(&[0, 0, 0, 1, 0xff]).string(),
+            Ok(Cow::from("\u{fffd}"))
+        );
+    }
+
+    #[test]
+    fn what_was_put_is_read() {
+        let mut out = Vec::new();
+        out.put_bool(true);
+        out.put_int(-5);
+        out.put_long(i64::MIN);
+        out.put_buffer(None);
+        out.put_string("/a");
+        let mut reader = Reader::new(&out);
+        assert_eq!(reader.bool(), Ok(true));
+        assert_eq!(reader.int(), Ok(-5));
+        assert_eq!(reader.long(), Ok(i64::MIN));
+        assert_eq!(reader.buffer(), Ok(None));
+        assert_eq!(reader.string(), Ok(Cow::from("/a")));
+        assert!(reader.is_empty());
+        assert_eq!(reader.int(), Err(DecodeError::Truncated));
+    }
+}
