@@ -9,3 +9,4 @@ pub mod limits;
 pub mod prng;
 
 pub mod proto;
+pub mod tree;
