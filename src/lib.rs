@@ -9,4 +9,6 @@ pub mod limits;
 pub mod prng;
 
 pub mod proto;
+
+pub mod auth;
 pub mod tree;
