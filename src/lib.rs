@@ -11,4 +11,5 @@ pub mod prng;
 pub mod proto;
 
 pub mod auth;
+pub mod prep;
 pub mod tree;

@@ -1,0 +1,437 @@
+//! Turns write requests into transactions (PrepRequestProcessor): validation, permissions, versions, names.
+//!
+//! A request is judged as if all transactions prepared before it were applied. What was accepted is certain to
+//! apply, and leads to the digest that its transaction carries.
+
+mod create;
+mod multi;
+mod outstanding;
+mod session_close;
+
+use std::sync::Arc;
+
+use crate::auth::{self, AuthConfig, OPEN_ACL};
+use crate::ids::{SessionId, Zxid};
+use crate::proto::acl::{Id, RawAcls, perms};
+use crate::proto::error_code::ErrorCode;
+use crate::proto::jute::{DecodeError, Reader};
+use crate::proto::opcode::OpCode;
+use crate::proto::request::{Request, SetAclRequest, SetDataRequest, VersionedRequest};
+use crate::proto::txn::{self, Txn, TxnDigest, TxnHeader};
+use crate::tree::{AclList, DataTree, digest, path};
+
+use outstanding::{ChangeRecord, Found, Outstanding, RecordAcl};
+
+/// What preparation depends on.
+#[derive(Clone)]
+pub struct PrepConfig {
+    /// Identities and checks.
+    pub auth: AuthConfig,
+    /// `digest.enabled`: whether transactions carry the digest that they lead to.
+    pub digest_enabled: bool,
+    /// `extendedTypesEnabled`: whether modes with a time to live are looked at more closely before refusal.
+    pub extended_types: bool,
+    /// The longest transaction that can be read back, in bytes (`jute.maxbuffer` and its extra size).
+    pub record_bytes_max: usize,
+    /// Seed of the hashes of pending paths: clients choose the paths.
+    pub hash_seed: u64,
+}
+
+/// A write request and who makes it.
+pub struct PrepRequest<'a> {
+    /// The session.
+    pub session: SessionId,
+    /// The client's xid.
+    pub cxid: i32,
+    /// The operation.
+    pub op: OpCode,
+    /// The request's record.
+    pub body: &'a [u8],
+    /// The identities of the connection when the request was read.
+    pub ids: &'a [Id],
+}
+
+/// What became of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Prepared {
+    /// It goes through the log, accepted or not.
+    Txn {
+        /// Header, record and digest.
+        encoded: Vec<u8>,
+        /// The header once more.
+        header: TxnHeader,
+        /// Why it was refused; the reply's code. A failed multi is not refused, it has its errors inside.
+        error: Option<ErrorCode>,
+    },
+    /// It could not be decoded: the reply is `MarshallingError`, and the zxid is still free.
+    Undecodable,
+}
+
+/// Tells whether a session may write.
+pub trait SessionCheck {
+    /// `None` for a live session, `SessionExpired` for one that is closing, else `UnknownSession`.
+    fn check(&self, session: SessionId) -> Option<ErrorCode>;
+}
+
+/// Prepares requests, one after another, and remembers what is not applied yet.
+pub struct Prep {
+    config: PrepConfig,
+    outstanding: Outstanding,
+    acls: AclCache,
+}
+
+impl Prep {
+    /// Starts with nothing pending.
+    pub fn new(config: PrepConfig) -> Prep {
+        Prep {
+            outstanding: Outstanding::new(config.hash_seed),
+            acls: AclCache::new(),
+            config,
+        }
+    }
+
+    /// Prepares one request. `zxid` is the next one and `time` the wall clock, milliseconds since the Unix epoch;
+    /// the zxid is used up unless the request is undecodable.
+    pub fn prepare(
+        &mut self,
+        tree: &DataTree,
+        sessions: &dyn SessionCheck,
+        request: &PrepRequest<'_>,
+        zxid: Zxid,
+        time: i64,
+    ) -> Prepared {
+        let header = TxnHeader {
+            client_id: request.session,
+            cxid: request.cxid,
+            zxid,
+            time,
+            code: request.op.code(),
+        };
+        let session_error = match request.op {
+            OpCode::CloseSession => None,
+            _ => sessions.check(request.session),
+        };
+        let decoded = match decode(request, session_error) {
+            Ok(decoded) => decoded,
+            Err(None) => return Prepared::Undecodable,
+            Err(Some(error)) => return refusal(header, error),
+        };
+        self.outstanding.begin(tree, zxid);
+        let mut preparation = Preparation {
+            tree,
+            config: &self.config,
+            outstanding: &mut self.outstanding,
+            acls: &mut self.acls,
+            session_error,
+            ids: request.ids,
+            header,
+        };
+        match preparation.prepare_request(decoded) {
+            Ok(txn) => self.finish(header, &txn, request.body.len()),
+            Err(error) => refusal(header, error),
+        }
+    }
+
+    /// Prepares the transaction that opens a session.
+    pub fn prepare_create_session(
+        &mut self,
+        tree: &DataTree,
+        session: SessionId,
+        timeout_ms: i32,
+        zxid: Zxid,
+        time: i64,
+    ) -> (Vec<u8>, TxnHeader) {
+        let header = server_header(session, zxid, time, OpCode::CreateSession);
+        self.outstanding.begin(tree, zxid);
+        (
+            self.encode(&header, &Txn::CreateSession { timeout_ms }, 4),
+            header,
+        )
+    }
+
+    /// Prepares the transaction that ends a session on the server's own account.
+    pub fn prepare_close_session(
+        &mut self,
+        tree: &DataTree,
+        session: SessionId,
+        zxid: Zxid,
+        time: i64,
+    ) -> (Vec<u8>, TxnHeader) {
+        let header = server_header(session, zxid, time, OpCode::CloseSession);
+        self.outstanding.begin(tree, zxid);
+        let txn = self.outstanding.close_session(tree, session);
+        (self.encode(&header, &txn, 64), header)
+    }
+
+    /// Forgets the changes of the transactions up to this one: the tree has them.
+    pub fn applied(&mut self, zxid: Zxid) {
+        self.outstanding.applied(zxid);
+    }
+
+    /// Forgets everything pending: it will not be applied.
+    pub fn clear(&mut self) {
+        self.outstanding = Outstanding::new(self.config.hash_seed);
+    }
+
+    /// Encodes an accepted transaction, or takes it back if nobody could read its record. The end of a session
+    /// is never refused: its ephemerals would stay forever.
+    fn finish(&mut self, header: TxnHeader, txn: &Txn<'_>, body_bytes: usize) -> Prepared {
+        let header = TxnHeader {
+            code: txn.code(),
+            ..header
+        };
+        let encoded = self.encode(&header, txn, body_bytes);
+        if encoded.len() > self.config.record_bytes_max && !matches!(txn, Txn::CloseSession { .. }) {
+            self.outstanding.rollback();
+            return refusal(header, ErrorCode::MarshallingError);
+        }
+        Prepared::Txn {
+            encoded,
+            header,
+            error: None,
+        }
+    }
+
+    fn encode(&self, header: &TxnHeader, txn: &Txn<'_>, record_bytes: usize) -> Vec<u8> {
+        let digest = self.config.digest_enabled.then(|| TxnDigest {
+            version: digest::DIGEST_VERSION,
+            digest: self.outstanding.digest(),
+        });
+        let mut encoded = Vec::with_capacity(HEADER_AND_DIGEST_BYTES + record_bytes + RECORD_GROWTH_BYTES);
+        txn::encode(header, txn, digest, &mut encoded);
+        encoded
+    }
+}
+
+/// Whether an operation stands for itself; the rules of create differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Alone,
+    InMulti,
+}
+
+/// One request on its way to a transaction.
+struct Preparation<'p> {
+    tree: &'p DataTree,
+    config: &'p PrepConfig,
+    outstanding: &'p mut Outstanding,
+    acls: &'p mut AclCache,
+    session_error: Option<ErrorCode>,
+    ids: &'p [Id],
+    header: TxnHeader,
+}
+
+impl Preparation<'_> {
+    fn prepare_request<'r>(&mut self, request: Request<'r>) -> Result<Txn<'r>, ErrorCode> {
+        if let Request::Multi(operations) = request {
+            return self.prepare_multi(operations);
+        }
+        if let Request::CloseSession = request {
+            return Ok(self.outstanding.close_session(self.tree, self.header.client_id));
+        }
+        self.prepare_operation(request, Place::Alone)
+    }
+
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the list of the operations that write is the closed one"
+    )]
+    fn prepare_operation<'r>(&mut self, request: Request<'r>, place: Place) -> Result<Txn<'r>, ErrorCode> {
+        match request {
+            Request::Create(create) => self.prepare_create(create, place),
+            Request::Delete(delete) => self.prepare_delete(delete),
+            Request::SetData(set_data) => self.prepare_set_data(set_data),
+            Request::SetAcl(set_acl) => self.prepare_set_acl(set_acl),
+            Request::Check(check) => self.prepare_check(check),
+            _ => Err(ErrorCode::Unimplemented),
+        }
+    }
+
+    fn prepare_delete<'r>(&mut self, request: VersionedRequest<'r>) -> Result<Txn<'r>, ErrorCode> {
+        self.check_session()?;
+        path::validate_light(&request.path)?;
+        if path::is_reserved_for_delete(&request.path) {
+            return Err(ErrorCode::BadArguments);
+        }
+        let (parent_path, _) = path::split_parent(&request.path);
+        let parent = self.find(parent_path);
+        let parent_record = parent.record()?;
+        self.check_acl(parent_record, perms::DELETE)?;
+        let found = self.find(&request.path);
+        let record = found.record()?;
+        next_version(record.stat.version, request.version)?;
+        if record.children_count > 0 {
+            return Err(ErrorCode::NotEmpty);
+        }
+        self.outstanding
+            .put_deleted(parent_path, &parent, &request.path, &found);
+        Ok(Txn::Delete { path: request.path })
+    }
+
+    fn prepare_set_data<'r>(&mut self, request: SetDataRequest<'r>) -> Result<Txn<'r>, ErrorCode> {
+        self.check_session()?;
+        path::validate(&request.path)?;
+        let found = self.find(&request.path);
+        let record = found.record()?;
+        self.check_acl(record, perms::WRITE)?;
+        let version = next_version(record.stat.version, request.version)?;
+        let mut changed = record.clone();
+        changed.stat.version = version;
+        changed.stat.mzxid = self.header.zxid;
+        changed.stat.mtime = self.header.time;
+        changed.prefix_crc = digest::prefix_crc(&request.path, request.data);
+        self.outstanding.put(&request.path, &found, Some(changed));
+        Ok(Txn::SetData {
+            path: request.path,
+            data: request.data,
+            version,
+        })
+    }
+
+    fn prepare_set_acl<'r>(&mut self, request: SetAclRequest<'r>) -> Result<Txn<'r>, ErrorCode> {
+        self.check_session()?;
+        path::validate(&request.path)?;
+        let acl = auth::fixup_acl(&self.config.auth, &request.acl, self.ids)?;
+        let found = self.find(&request.path);
+        let record = found.record()?;
+        self.check_acl(record, perms::ADMIN)?;
+        let version = next_version(record.stat.aversion, request.version)?;
+        let mut changed = record.clone();
+        changed.stat.aversion = version;
+        changed.acl = RecordAcl::Pending(self.acls.intern(&acl));
+        self.outstanding.put(&request.path, &found, Some(changed));
+        Ok(Txn::SetAcl {
+            path: request.path,
+            acl,
+            version,
+        })
+    }
+
+    fn prepare_check<'r>(&mut self, request: VersionedRequest<'r>) -> Result<Txn<'r>, ErrorCode> {
+        self.check_session()?;
+        path::validate(&request.path)?;
+        let found = self.find(&request.path);
+        let record = found.record()?;
+        self.check_acl(record, perms::READ)?;
+        Ok(Txn::Check {
+            version: next_version(record.stat.version, request.version)?,
+            path: request.path,
+        })
+    }
+
+    fn check_session(&self) -> Result<(), ErrorCode> {
+        self.session_error.map_or(Ok(()), Err)
+    }
+
+    fn check_acl(&self, record: &ChangeRecord, wanted: i32) -> Result<(), ErrorCode> {
+        let acl = match &record.acl {
+            RecordAcl::Applied(id) => self.tree.acl(*id),
+            RecordAcl::Pending(acl) => acl,
+        };
+        if auth::check_acl(&self.config.auth, acl, wanted, self.ids) {
+            Ok(())
+        } else {
+            Err(ErrorCode::NoAuth)
+        }
+    }
+
+    fn find(&self, path: &str) -> Found {
+        self.outstanding.find(self.tree, path)
+    }
+}
+
+/// The lists of pending changes. Most are the open one, or the same as the one before.
+struct AclCache {
+    open: Arc<AclList>,
+    newest: Arc<AclList>,
+}
+
+impl AclCache {
+    fn new() -> AclCache {
+        let open = RawAcls::decode(&mut Reader::new(OPEN_ACL)).expect("a constant in the right format");
+        let open = Arc::new(AclList::new(&open));
+        AclCache {
+            newest: open.clone(),
+            open,
+        }
+    }
+
+    fn intern(&mut self, acl: &RawAcls<'_>) -> Arc<AclList> {
+        if acl.bytes() == OPEN_ACL {
+            return self.open.clone();
+        }
+        if acl.bytes() != self.newest.raw.bytes() {
+            self.newest = Arc::new(AclList::new(acl));
+        }
+        self.newest.clone()
+    }
+}
+
+/// Decodes a request. `Err(None)` means that it is undecodable, `Err(Some(_))` that it is refused.
+///
+/// The reference server takes the zxid before it looks into a list or at a null path.
+fn decode<'a>(
+    request: &PrepRequest<'a>,
+    session_error: Option<ErrorCode>,
+) -> Result<Request<'a>, Option<ErrorCode>> {
+    if request.op == OpCode::Reconfig {
+        return Err(decode_reconfig(request.body)
+            .ok()
+            .map(|()| ErrorCode::ReconfigDisabled));
+    }
+    let is_list = request.op == OpCode::Multi;
+    let is_validated = matches!(request.op, OpCode::SetData | OpCode::SetAcl);
+    Request::decode(request.op, request.body).map_err(|error| match error {
+        _ if is_list => Some(ErrorCode::MarshallingError),
+        DecodeError::Null if is_validated => Some(session_error.unwrap_or(ErrorCode::BadArguments)),
+        DecodeError::Null => Some(session_error.unwrap_or(ErrorCode::MarshallingError)),
+        DecodeError::Truncated | DecodeError::UnreasonableLength(_) | DecodeError::UnknownType(_) => None,
+    })
+}
+
+/// Joining and leaving servers, new members, and the configuration that they apply to.
+fn decode_reconfig(body: &[u8]) -> Result<(), DecodeError> {
+    let mut reader = Reader::new(body);
+    for _ in 0..3 {
+        reader.buffer()?;
+    }
+    reader.long().map(|_| ())
+}
+
+/// The transaction of a request that failed: it keeps its place in the order and changes nothing.
+fn refusal(header: TxnHeader, error: ErrorCode) -> Prepared {
+    let txn = Txn::Error(error.code());
+    let header = TxnHeader {
+        code: txn.code(),
+        ..header
+    };
+    let mut encoded = Vec::with_capacity(HEADER_AND_DIGEST_BYTES);
+    txn::encode(&header, &txn, None, &mut encoded);
+    Prepared::Txn {
+        encoded,
+        header,
+        error: Some(error),
+    }
+}
+
+/// The version after a change, if the expected one is the present one or -1.
+fn next_version(present: i32, expected: i32) -> Result<i32, ErrorCode> {
+    if expected != -1 && expected != present {
+        return Err(ErrorCode::BadVersion);
+    }
+    Ok(present.wrapping_add(1))
+}
+
+fn server_header(session: SessionId, zxid: Zxid, time: i64, op: OpCode) -> TxnHeader {
+    TxnHeader {
+        client_id: session,
+        cxid: 0,
+        zxid,
+        time,
+        code: op.code(),
+    }
+}
+
+const HEADER_AND_DIGEST_BYTES: usize = 32 + 12;
+/// By how much the record of a create may be longer than its request: the suffix of its name and a flag.
+const RECORD_GROWTH_BYTES: usize = 11;

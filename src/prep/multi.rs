@@ -1,0 +1,34 @@
+//! Preparing a list of writes: each sees those before it, and the first that fails undoes them all.
+
+use super::{Place, Preparation};
+use crate::proto::error_code::ErrorCode;
+use crate::proto::multi;
+use crate::proto::request::Request;
+use crate::proto::txn::Txn;
+
+impl Preparation<'_> {
+    /// A list with a failed operation is a transaction too, one that changes nothing: the operations before the
+    /// failed one stand in it as they were prepared, those behind it as `RuntimeInconsistency`.
+    pub(super) fn prepare_multi<'r>(&mut self, operations: Vec<Request<'r>>) -> Result<Txn<'r>, ErrorCode> {
+        if operations.iter().any(multi::is_read) {
+            return Err(ErrorCode::MarshallingError);
+        }
+        let mut txns = Vec::with_capacity(operations.len());
+        let mut has_failed = false;
+        for operation in operations {
+            if has_failed {
+                txns.push(Txn::Error(ErrorCode::RuntimeInconsistency.code()));
+                continue;
+            }
+            match self.prepare_operation(operation, Place::InMulti) {
+                Ok(txn) => txns.push(txn),
+                Err(error) => {
+                    has_failed = true;
+                    self.outstanding.rollback();
+                    txns.push(Txn::Error(error.code()));
+                }
+            }
+        }
+        Ok(Txn::Multi(txns))
+    }
+}
