@@ -12,4 +12,5 @@ pub mod proto;
 
 pub mod auth;
 pub mod prep;
+pub mod session;
 pub mod tree;

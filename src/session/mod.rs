@@ -1,0 +1,11 @@
+//! Client sessions: their ids, their passwords, and when they expire.
+//!
+//! Time comes in as an argument; nothing here acts on an expiry. The caller asks which sessions are due and
+//! decides to close them, or to touch those that were heard of since.
+
+pub mod expiry;
+pub mod password;
+pub mod tracker;
+
+pub use password::SessionIds;
+pub use tracker::SessionTracker;
