@@ -14,3 +14,4 @@ pub mod auth;
 pub mod prep;
 pub mod session;
 pub mod tree;
+pub mod watch;

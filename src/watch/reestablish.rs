@@ -1,0 +1,46 @@
+//! setWatches: a client that comes back tells what it watched, and hears at once of what it missed
+//! (DataTree.setWatches).
+
+use crate::ids::ConnId;
+use crate::proto::event::EventType;
+use crate::proto::request::SetWatchesRequest;
+use crate::tree::DataTree;
+use crate::watch::{WatchManager, WatchTable};
+
+/// Sets the watches again on nodes that are as the client last saw them, and emits one event for each of the
+/// others, list by list in the order sent. No ACL is asked.
+pub fn set_watches(
+    tree: &DataTree,
+    watches: &WatchManager,
+    conn: ConnId,
+    request: &SetWatchesRequest<'_>,
+    emit: &mut dyn FnMut(EventType, &str),
+) {
+    for path in &request.data {
+        match tree.lookup(path) {
+            None => emit(EventType::NodeDeleted, path),
+            Some(node) if node.persisted().mzxid > request.relative_zxid => {
+                emit(EventType::NodeDataChanged, path);
+            }
+            Some(_) => watches.add(WatchTable::Data, path, conn),
+        }
+    }
+    for path in &request.exist {
+        match tree.lookup(path) {
+            None => watches.add(WatchTable::Data, path, conn),
+            Some(_) => emit(EventType::NodeCreated, path),
+        }
+    }
+    for path in &request.child {
+        match tree.lookup(path) {
+            None => emit(EventType::NodeDeleted, path),
+            Some(node) if node.persisted().pzxid > request.relative_zxid => {
+                emit(EventType::NodeChildrenChanged, path);
+            }
+            Some(_) => watches.add(WatchTable::Child, path, conn),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,90 @@
+use super::*;
+use crate::ids::{SessionId, Zxid};
+use crate::proto::acl::{Acl, RawAcls, perms};
+use crate::proto::txn::{CreateKind, CreateTxn, Txn, TxnHeader};
+use crate::watch::WatchKind;
+
+const CONN: ConnId = ConnId(4);
+
+fn apply(tree: &mut DataTree, zxid: i64, txn: &Txn<'_>) {
+    let header = TxnHeader {
+        client_id: SessionId(1),
+        cxid: 0,
+        zxid: Zxid(zxid),
+        time: 0,
+        code: txn.code(),
+    };
+    tree.process_txn(&header, txn, &mut ());
+}
+
+fn create(path: &str) -> Txn<'_> {
+    Txn::Create(CreateTxn {
+        kind: CreateKind::Plain,
+        path: path.into(),
+        data: None,
+        acl: RawAcls::from_list(&[Acl::world(perms::ALL)]),
+        ephemeral: false,
+        parent_cversion: 1,
+    })
+}
+
+/// `/a` made at 1, its data changed at 5; `/b` made at 2, its child at 6; the client has seen 4.
+fn events(data: &[&str], exist: &[&str], child: &[&str]) -> (Vec<(EventType, String)>, WatchManager) {
+    let mut tree = DataTree::new(1);
+    apply(&mut tree, 1, &create("/a"));
+    apply(&mut tree, 2, &create("/b"));
+    let txn = Txn::SetData {
+        path: "/a".into(),
+        data: None,
+        version: 1,
+    };
+    apply(&mut tree, 5, &txn);
+    apply(&mut tree, 6, &create("/b/c"));
+    let watches = WatchManager::new(1);
+    let cow = |paths: &[&'static str]| paths.iter().map(|path| (*path).into()).collect();
+    let leak = |paths: &[&str]| {
+        paths
+            .iter()
+            .map(|path| &*(*path).to_owned().leak())
+            .collect::<Vec<&str>>()
+    };
+    let request = SetWatchesRequest {
+        relative_zxid: Zxid(4),
+        data: cow(&leak(data)),
+        exist: cow(&leak(exist)),
+        child: cow(&leak(child)),
+    };
+    let mut events = Vec::new();
+    set_watches(&tree, &watches, CONN, &request, &mut |event, path| {
+        events.push((event, path.to_owned()))
+    });
+    (events, watches)
+}
+
+#[test]
+fn what_changed_is_told_and_what_did_not_is_watched() {
+    let (told, watches) = events(&["/a", "/b", "/gone"], &["/a", "/later"], &["/b", "/a", "/gone"]);
+    let expected = [
+        (EventType::NodeDataChanged, "/a"),
+        (EventType::NodeDeleted, "/gone"),
+        (EventType::NodeCreated, "/a"),
+        (EventType::NodeChildrenChanged, "/b"),
+        (EventType::NodeDeleted, "/gone"),
+    ];
+    assert_eq!(told, expected.map(|(event, path)| (event, path.to_owned())));
+    assert!(watches.contains(WatchKind::Data, "/b", CONN));
+    assert!(watches.contains(WatchKind::Data, "/later", CONN));
+    assert!(watches.contains(WatchKind::Children, "/a", CONN));
+    assert_eq!(watches.count(), 3);
+}
+
+#[test]
+fn what_the_client_has_seen_itself_is_not_told() {
+    let (told, watches) = events(&["/b"], &[], &["/a", "/b/c"]);
+    assert_eq!(
+        told,
+        [(EventType::NodeChildrenChanged, "/b/c".to_owned())],
+        "made after what was seen"
+    );
+    assert_eq!(watches.count(), 2);
+}
