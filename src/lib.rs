@@ -12,6 +12,7 @@ pub mod proto;
 
 pub mod auth;
 pub mod prep;
+pub mod read;
 pub mod session;
 pub mod tree;
 pub mod watch;

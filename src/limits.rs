@@ -12,5 +12,9 @@ pub const REPLY_BYTES_PER_GUARD: usize = 256 * 1024;
 pub const UNSENT_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Commits applied under one write guard, so that readers get their turn.
 pub const COMMITS_PER_GUARD: usize = 256;
+/// Bytes of the results of one multiRead.
+pub const MULTI_READ_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Bytes of a list of names in a reply: frame lengths have 31 bits.
+pub const REPLY_BYTES_MAX: usize = 0x7fff_0000;
 
 const _: () = assert!(REPLY_BYTES_PER_GUARD < UNSENT_BYTES_MAX);
