@@ -37,8 +37,8 @@ pub struct ReadContext<'a> {
     pub ids: &'a [Id],
 }
 
-/// Whether [`execute`] answers the operation. The others change the state, are ordered by the leader, or concern
-/// the connection.
+/// Whether [`execute`] answers the operation. The others change the state, are ordered by the leader, or
+/// concern the connection.
 pub fn is_read(op: OpCode) -> bool {
     matches!(
         op,
@@ -58,18 +58,18 @@ pub fn is_read(op: OpCode) -> bool {
     )
 }
 
-/// Executes a read and appends its reply frame to `out`; with setWatches, the events that it causes come first.
-/// What cannot be decoded is answered with `MarshallingError`.
+/// Executes a read and appends its reply frame to `out`; with setWatches, the events that it causes come
+/// first. What cannot be decoded is answered with `MarshallingError`.
 pub fn execute(context: &ReadContext<'_>, xid: i32, op: OpCode, body: &[u8], out: &mut Vec<u8>) {
-    match op {
-        OpCode::Ping => reply(context, XID_PING, out, |_| Ok(())),
-        OpCode::CheckWatches | OpCode::RemoveWatches => {
-            reply(context, xid, out, |_| context.one_watch(op, body))
-        }
-        _ => match Request::decode(op, body) {
-            Ok(request) => context.execute(xid, &request, out),
-            Err(_) => reply(context, xid, out, |_| Err(ErrorCode::MarshallingError)),
-        },
+    if op == OpCode::Ping {
+        return reply(context, XID_PING, out, |_| Ok(()));
+    }
+    if matches!(op, OpCode::CheckWatches | OpCode::RemoveWatches) {
+        return reply(context, xid, out, |_| context.one_watch(op, body));
+    }
+    match Request::decode(op, body) {
+        Ok(request) => context.execute(xid, &request, out),
+        Err(_) => reply(context, xid, out, |_| Err(ErrorCode::MarshallingError)),
     }
 }
 
@@ -252,7 +252,8 @@ fn put_strings<'a>(
     Ok(())
 }
 
-/// The path and the kind of watch of checkWatches and removeWatches. The kinds of addWatch are `None`: there are none.
+/// The path and the kind of watch of checkWatches and removeWatches. The kinds of addWatch are `None`: there
+/// are none.
 fn decode_one_watch(body: &[u8]) -> Result<(Cow<'_, str>, Option<WatchKind>), DecodeError> {
     let mut reader = Reader::new(body);
     let path = reader.string()?;

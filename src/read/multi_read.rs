@@ -8,8 +8,8 @@ use crate::proto::opcode::OpCode;
 use crate::proto::request::Request;
 use crate::proto::response::{begin_frame, finish_frame, header_frame};
 
-/// Appends the reply frame. A list whose results exceed [`MULTI_READ_BYTES_MAX`] is answered `MarshallingError`:
-/// a request of one frame could otherwise ask for a million times its size.
+/// Appends the reply frame. A list whose results exceed [`MULTI_READ_BYTES_MAX`] is answered
+/// `MarshallingError`: a request of one frame could otherwise ask for a million times its size.
 pub(super) fn execute(context: &ReadContext<'_>, xid: i32, operations: &[Request<'_>], out: &mut Vec<u8>) {
     let zxid = context.tree.last_processed_zxid();
     let start = begin_frame(out, xid, zxid, ErrorCode::Ok);

@@ -20,7 +20,8 @@ impl<T: Copy + Ord> ExpiryQueue<T> {
         }
     }
 
-    /// When something that is touched at `now` expires: `timeout` later at the earliest, one tick more at the latest.
+    /// When something that is touched at `now` expires: `timeout` later at the earliest, one tick more at the
+    /// latest.
     pub fn deadline(&self, now: Millis, timeout: Millis) -> Millis {
         let tick = self.tick.0;
         let ticks = now.0.saturating_add(timeout.0) / tick;

@@ -1,5 +1,5 @@
-//! Session ids and the passwords that go with them. Both are what Apache's servers make, so that a session can
-//! move between theirs and ours in one ensemble.
+//! Session ids and the passwords that go with them. Both are what Apache's servers make, so that a session
+//! can move between theirs and ours in one ensemble.
 
 use crate::ids::{ServerId, SessionId};
 
@@ -10,8 +10,9 @@ pub struct SessionIds {
 }
 
 impl SessionIds {
-    /// Starts where SessionTrackerImpl.initializeNextSessionId does. `mono_ms` is a monotonic clock that goes on
-    /// over restarts of the process, or the ids of an earlier run may come again. Standalone servers are server 1.
+    /// Starts where SessionTrackerImpl.initializeNextSessionId does. `mono_ms` is a monotonic clock that goes
+    /// on over restarts of the process, or the ids of an earlier run may come again. Standalone servers are
+    /// server 1.
     pub fn new(server_id: ServerId, mono_ms: u64) -> SessionIds {
         let time = (mono_ms << 24) >> 8;
         let next = time as i64 | server_id.0 << 56;
@@ -35,8 +36,9 @@ impl SessionIds {
     }
 }
 
-/// The password of a session (ZooKeeperServer.generatePasswd): 16 bytes of `java.util.Random` seeded with the id.
-/// It is no secret from someone who knows the id and the recipe; servers of one ensemble have to agree on it.
+/// The password of a session (ZooKeeperServer.generatePasswd): 16 bytes of `java.util.Random` seeded with the
+/// id. It is no secret from someone who knows the id and the recipe; servers of one ensemble have to agree on
+/// it.
 pub fn password(session: SessionId) -> [u8; 16] {
     let mut state = session.0 ^ SUPER_SECRET ^ MULTIPLIER;
     let mut passwd = [0; 16];

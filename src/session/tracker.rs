@@ -115,7 +115,8 @@ impl SessionTracker {
         self.sessions.is_empty()
     }
 
-    /// The sessions whose time is up at `now`, sorted. They stay due until they are touched, closing or removed.
+    /// The sessions whose time is up at `now`, sorted. They stay due until they are touched, closing or
+    /// removed.
     pub fn due(&self, now: Millis) -> Vec<SessionId> {
         self.expiry.due(now)
     }

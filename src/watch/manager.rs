@@ -1,12 +1,13 @@
 //! Both watch tables of a server (WatchManager), as one map from a path to the connections that watch it.
 //!
-//! A watch costs eight bytes, and the first one on a path an entry of 40 bytes and the path. There is no index
-//! from connections to paths: what a closed connection leaves behind is swept out once it is half of everything,
-//! so that closing costs a constant per watch. Its entries are never shown nor notified until then.
+//! A watch costs eight bytes, and the first one on a path an entry of 40 bytes and the path. There is no
+//! index from connections to paths: what a closed connection leaves behind is swept out once it is half of
+//! everything, so that closing costs a constant per watch. Its entries are never shown nor notified until
+//! then.
 //!
 //! Registering happens under a read guard of the tree and notifying under the write guard, so that no change
-//! falls between a read and its watch. The locks in here only keep registering threads apart, and none of them
-//! is held while something is delivered.
+//! falls between a read and its watch. The locks in here only keep registering threads apart, and none of
+//! them is held while something is delivered.
 
 use std::collections::BTreeMap;
 use std::mem;
@@ -41,6 +42,9 @@ pub enum WatchKind {
     /// All.
     Any,
 }
+
+/// Takes an event to a connection. The ACL decides whether the connection may know of it.
+pub type Deliver<'a> = dyn FnMut(ConnId, EventType, &str, &Arc<AclList>) + 'a;
 
 /// The watches of all connections.
 pub struct WatchManager {
@@ -93,8 +97,8 @@ impl WatchManager {
         }
     }
 
-    /// Leaves a one-shot watch, under a read guard of the tree. The same one twice is one. The connection must not
-    /// have been removed.
+    /// Leaves a one-shot watch, under a read guard of the tree. The same one twice is one. The connection
+    /// must not have been removed.
     pub fn add(&self, table: WatchTable, path: &str, conn: ConnId) {
         let mode = table.mode();
         let hash = self.hash(path);
@@ -175,14 +179,9 @@ impl WatchManager {
         self.live.load(Ordering::Relaxed) == 0
     }
 
-    /// Fires and uses up what a change concerns, under the write guard of the tree, in the order in which clients
-    /// are told: of the node, then of the parent's children. A connection hears of one deletion once.
-    /// `deliver` gets the connection, the event, the node it is about, and the ACL that decides who may know.
-    pub fn on_change(
-        &self,
-        change: &Change<'_>,
-        deliver: &mut dyn FnMut(ConnId, EventType, &str, &Arc<AclList>),
-    ) {
+    /// Fires and uses up what a change concerns, under the write guard of the tree, in the order in which
+    /// clients are told: of the node, then of the parent's children. A connection hears of one deletion once.
+    pub fn on_change(&self, change: &Change<'_>, deliver: &mut Deliver<'_>) {
         if self.is_empty() {
             return;
         }

@@ -3,4 +3,4 @@
 pub mod manager;
 pub mod reestablish;
 
-pub use manager::{WatchKind, WatchManager, WatchTable};
+pub use manager::{Deliver, WatchKind, WatchManager, WatchTable};
