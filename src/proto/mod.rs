@@ -4,6 +4,7 @@ pub mod acl;
 pub mod connect;
 pub mod error_code;
 pub mod event;
+pub mod frame;
 pub mod jute;
 pub mod multi;
 pub mod opcode;
