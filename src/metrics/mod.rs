@@ -1,0 +1,7 @@
+//! What the server counts and measures, as atomics that any thread may touch, under ZooKeeper's names.
+
+pub mod registry;
+pub mod summary;
+
+pub use registry::{Metric, Metrics};
+pub use summary::{Counter, Histogram, Quantiles, ResponseSize, Summary};
