@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod ids;
 pub mod limits;
+pub mod metrics;
 pub mod prng;
 
 pub mod proto;
@@ -16,3 +17,5 @@ pub mod read;
 pub mod session;
 pub mod tree;
 pub mod watch;
+
+pub mod client;

@@ -1,0 +1,3 @@
+//! One client connection, without its socket.
+
+pub mod four_letter;
