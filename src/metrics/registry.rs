@@ -16,7 +16,11 @@ pub enum Metric<'a> {
 }
 
 macro_rules! metrics {
-    (counters { $($counter:ident)* } summaries { $($summary:ident)* } histograms { $($histogram:ident)* }) => {
+    (
+        counters { $($counter:ident)* }
+        summaries { $($summary:ident)* }
+        histograms { $($histogram:ident)* }
+    ) => {
         /// All counters and summaries of a server.
         #[derive(Debug, Default)]
         pub struct Metrics {

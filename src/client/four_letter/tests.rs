@@ -159,8 +159,8 @@ fn ask(server: &Sample, word: &[u8; 4]) -> String {
     respond(word, &[], &Whitelist::All, server)
 }
 
-const FIGURES: &str = "Latency min/avg/max: 0/0.3262/7\nReceived: 2\nSent: 1\nConnections: 1\nOutstanding: 0\n\
-                       Zxid: 0x1f\nMode: standalone\nNode count: 5\n";
+const FIGURES: &str = "Latency min/avg/max: 0/0.3262/7\nReceived: 2\nSent: 1\nConnections: 1\n\
+                       Outstanding: 0\nZxid: 0x1f\nMode: standalone\nNode count: 5\n";
 const VERSION: &str = "Zookeeper version: 3.9.5-0, built on 2026-02-11 20:18 UTC\n";
 
 #[test]
@@ -213,7 +213,8 @@ fn configuration_directories_and_environment() {
     let server = sample();
     let expected = "clientPort=22101\nsecureClientPort=-1\ndataDir=/var/zk/version-2\ndataDirSize=478\n\
                     dataLogDir=/var/log/version-2\ndataLogSize=67108880\ntickTime=2000\nmaxClientCnxns=60\n\
-                    minSessionTimeout=4000\nmaxSessionTimeout=40000\nclientPortListenBacklog=-1\nserverId=0\n";
+                    minSessionTimeout=4000\nmaxSessionTimeout=40000\n\
+                    clientPortListenBacklog=-1\nserverId=0\n";
     assert_eq!(ask(&server, b"conf"), expected);
     assert_eq!(
         ask(&server, b"dirs"),
