@@ -2,20 +2,19 @@
 
 use super::{Place, Preparation};
 use crate::proto::error_code::ErrorCode;
-use crate::proto::multi;
-use crate::proto::request::Request;
+use crate::proto::multi::Operations;
 use crate::proto::txn::Txn;
 
 impl Preparation<'_> {
     /// A list with a failed operation is a transaction too, one that changes nothing: the operations before the
     /// failed one stand in it as they were prepared, those behind it as `RuntimeInconsistency`.
-    pub(super) fn prepare_multi<'r>(&mut self, operations: Vec<Request<'r>>) -> Result<Txn<'r>, ErrorCode> {
-        if operations.iter().any(multi::is_read) {
+    pub(super) fn prepare_multi<'r>(&mut self, operations: Operations<'r>) -> Result<Txn<'r>, ErrorCode> {
+        if operations.are_reads() {
             return Err(ErrorCode::MarshallingError);
         }
         let mut txns = Vec::with_capacity(operations.len());
         let mut has_failed = false;
-        for operation in operations {
+        for operation in operations.iter() {
             if has_failed {
                 txns.push(Txn::Error(ErrorCode::RuntimeInconsistency.code()));
                 continue;

@@ -101,15 +101,15 @@ impl<'a> Reader<'a> {
     }
 
     /// A vector of non-null strings, `None` for null.
-    pub fn strings(&mut self) -> Result<Option<Vec<Cow<'a, str>>>, DecodeError> {
+    pub fn strings(&mut self) -> Result<Option<Strings<'a>>, DecodeError> {
         let Some(count) = self.vector()? else {
             return Ok(None);
         };
-        let mut strings = Vec::with_capacity(self.capacity(count, 4));
+        let start = *self;
         for _ in 0..count {
-            strings.push(self.string()?);
+            self.buffer()?.ok_or(DecodeError::Null)?;
         }
-        Ok(Some(strings))
+        Ok(Some(Strings { reader: start, count }))
     }
 
     /// How many of `count` claimed elements of at least `size_min` bytes can be there: what may be allocated.
@@ -117,6 +117,40 @@ impl<'a> Reader<'a> {
         count.min(self.rest.len() / size_min)
     }
 }
+
+/// A vector of strings, checked to be well formed and decoded as it is gone through: a list of empty strings
+/// would take six times its bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Strings<'a> {
+    reader: Reader<'a>,
+    count: usize,
+}
+
+impl<'a> Strings<'a> {
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The strings in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Cow<'a, str>> + use<'a> {
+        let mut reader = self.reader;
+        (0..self.count).map(move |_| reader.string().expect("the vector was checked when it was made"))
+    }
+}
+
+impl PartialEq for Strings<'_> {
+    fn eq(&self, other: &Strings<'_>) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Strings<'_> {}
 
 /// Appends primitives to a byte vector.
 pub trait Put {
@@ -225,6 +259,25 @@ mod tests {
             Reader::new(&[0, 0, 0, 1, 0xff]).string(),
             Ok(Cow::from("\u{fffd}"))
         );
+    }
+
+    #[test]
+    fn a_vector_of_strings_is_checked_before_it_is_gone_through() {
+        let mut out = Vec::new();
+        out.put_count(2);
+        out.put_string("/a");
+        out.put_string("");
+        let mut reader = Reader::new(&out);
+        let strings = reader.strings().unwrap().unwrap();
+        assert_eq!(strings.iter().collect::<Vec<_>>(), ["/a", ""]);
+        assert_eq!(
+            (strings.len(), strings.is_empty(), reader.is_empty()),
+            (2, false, true)
+        );
+        assert_eq!(Reader::new(&out[..13]).strings(), Err(DecodeError::Truncated));
+        assert_eq!(Reader::new(&[0xff; 4]).strings(), Ok(None));
+        out[4..8].fill(0xff);
+        assert_eq!(Reader::new(&out).strings(), Err(DecodeError::Null));
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use super::acl::RawAcls;
-use super::jute::{DecodeError, Reader};
-use super::multi;
+use super::jute::{DecodeError, Reader, Strings};
+use super::multi::Operations;
 use super::opcode::OpCode;
 use crate::ids::Zxid;
 
@@ -101,11 +101,11 @@ pub struct SetWatchesRequest<'a> {
     /// Changes after it are told at once.
     pub relative_zxid: Zxid,
     /// Paths watched by getData.
-    pub data: Vec<Cow<'a, str>>,
+    pub data: Strings<'a>,
     /// Paths watched by exists that were missing.
-    pub exist: Vec<Cow<'a, str>>,
+    pub exist: Strings<'a>,
     /// Paths watched by getChildren.
-    pub child: Vec<Cow<'a, str>>,
+    pub child: Strings<'a>,
 }
 
 /// A decoded request.
@@ -122,9 +122,9 @@ pub enum Request<'a> {
     /// Check, within a multi.
     Check(VersionedRequest<'a>),
     /// A list of writes.
-    Multi(Vec<Request<'a>>),
+    Multi(Operations<'a>),
     /// A list of reads.
-    MultiRead(Vec<Request<'a>>),
+    MultiRead(Operations<'a>),
     /// Exists.
     Exists(ReadRequest<'a>),
     /// GetData.
@@ -179,8 +179,8 @@ impl<'a> Request<'a> {
                 acl: RawAcls::decode(reader)?,
                 version: reader.int()?,
             }),
-            OpCode::Multi => Request::Multi(multi::decode(reader)?),
-            OpCode::MultiRead => Request::MultiRead(multi::decode(reader)?),
+            OpCode::Multi => Request::Multi(Operations::decode(reader)?),
+            OpCode::MultiRead => Request::MultiRead(Operations::decode(reader)?),
             OpCode::Exists => Request::Exists(decode_read(reader)?),
             OpCode::GetData => Request::GetData(decode_read(reader)?),
             OpCode::GetChildren => Request::GetChildren(decode_read(reader)?),

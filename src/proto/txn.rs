@@ -383,12 +383,18 @@ fn decode_closed_paths<'a>(reader: &mut Reader<'a>) -> Result<Option<Vec<Cow<'a,
     if rest.is_empty() || is_only_digest {
         return Ok(None);
     }
-    reader.strings()
+    Ok(reader.strings()?.map(|paths| paths.iter().collect()))
 }
 
 fn decode_multi<'a>(reader: &mut Reader<'a>) -> Result<Vec<Txn<'a>>, DecodeError> {
     let count = reader.vector()?.unwrap_or(0);
-    let mut txns = Vec::with_capacity(reader.capacity(count, 8));
+    // Allocating waits until all of them are known to be there.
+    let mut ahead = *reader;
+    for _ in 0..count {
+        ahead.int()?;
+        ahead.buffer()?.ok_or(DecodeError::Null)?;
+    }
+    let mut txns = Vec::with_capacity(count);
     for _ in 0..count {
         let code = reader.int()?;
         let mut record = Reader::new(reader.buffer()?.ok_or(DecodeError::Null)?);

@@ -3,20 +3,20 @@
 use super::ReadContext;
 use crate::limits::MULTI_READ_BYTES_MAX;
 use crate::proto::error_code::ErrorCode;
-use crate::proto::multi;
+use crate::proto::multi::{self, Operations};
 use crate::proto::opcode::OpCode;
 use crate::proto::request::Request;
 use crate::proto::response::{begin_frame, finish_frame, header_frame};
 
 /// Appends the reply frame. A list whose results exceed [`MULTI_READ_BYTES_MAX`] is answered
 /// `MarshallingError`: a request of one frame could otherwise ask for a million times its size.
-pub(super) fn execute(context: &ReadContext<'_>, xid: i32, operations: &[Request<'_>], out: &mut Vec<u8>) {
+pub(super) fn execute(context: &ReadContext<'_>, xid: i32, operations: &Operations<'_>, out: &mut Vec<u8>) {
     let zxid = context.tree.last_processed_zxid();
     let start = begin_frame(out, xid, zxid, ErrorCode::Ok);
-    for operation in operations {
+    for operation in operations.iter() {
         let result_at = out.len();
         let bytes_left = MULTI_READ_BYTES_MAX.saturating_sub(result_at - start);
-        match put_result(context, operation, bytes_left, out) {
+        match put_result(context, &operation, bytes_left, out) {
             Ok(()) => {}
             Err(Failure::OfOne(error)) => {
                 out.truncate(result_at);

@@ -159,7 +159,7 @@ fn children_come_with_and_without_the_stat() {
     world.create("/a/x", None, &open(), false);
     world.create("/a/y", None, &open(), false);
     let (error, body) = world.ask(OpCode::GetChildren, &watched("/a", true));
-    let mut names = Reader::new(&body).strings().unwrap().unwrap();
+    let mut names: Vec<_> = Reader::new(&body).strings().unwrap().unwrap().iter().collect();
     names.sort_unstable();
     assert_eq!((error, names, body.len()), (0, vec!["x".into(), "y".into()], 14));
     let (error, body2) = world.ask(OpCode::GetChildren2, &watched("/a", true));
@@ -250,10 +250,7 @@ fn a_session_sees_its_own_ephemerals_below_a_prefix() {
         let paths = Reader::new(&body).strings().unwrap().unwrap();
         (
             error,
-            paths
-                .into_iter()
-                .map(|path| path.into_owned())
-                .collect::<Vec<_>>(),
+            paths.iter().map(|path| path.into_owned()).collect::<Vec<_>>(),
         )
     };
     let all = || vec!["/a/e1".to_owned(), "/e2".to_owned()];

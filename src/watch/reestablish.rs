@@ -16,28 +16,28 @@ pub fn set_watches(
     request: &SetWatchesRequest<'_>,
     emit: &mut dyn FnMut(EventType, &str),
 ) {
-    for path in &request.data {
-        match tree.lookup(path) {
-            None => emit(EventType::NodeDeleted, path),
+    for path in request.data.iter() {
+        match tree.lookup(&path) {
+            None => emit(EventType::NodeDeleted, &path),
             Some(node) if node.persisted().mzxid > request.relative_zxid => {
-                emit(EventType::NodeDataChanged, path);
+                emit(EventType::NodeDataChanged, &path);
             }
-            Some(_) => watches.add(WatchTable::Data, path, conn),
+            Some(_) => watches.add(WatchTable::Data, &path, conn),
         }
     }
-    for path in &request.exist {
-        match tree.lookup(path) {
-            None => watches.add(WatchTable::Data, path, conn),
-            Some(_) => emit(EventType::NodeCreated, path),
+    for path in request.exist.iter() {
+        match tree.lookup(&path) {
+            None => watches.add(WatchTable::Data, &path, conn),
+            Some(_) => emit(EventType::NodeCreated, &path),
         }
     }
-    for path in &request.child {
-        match tree.lookup(path) {
-            None => emit(EventType::NodeDeleted, path),
+    for path in request.child.iter() {
+        match tree.lookup(&path) {
+            None => emit(EventType::NodeDeleted, &path),
             Some(node) if node.persisted().pzxid > request.relative_zxid => {
-                emit(EventType::NodeChildrenChanged, path);
+                emit(EventType::NodeChildrenChanged, &path);
             }
-            Some(_) => watches.add(WatchTable::Child, path, conn),
+            Some(_) => watches.add(WatchTable::Child, &path, conn),
         }
     }
 }

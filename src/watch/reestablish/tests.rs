@@ -1,6 +1,7 @@
 use super::*;
 use crate::ids::{SessionId, Zxid};
 use crate::proto::acl::{Acl, RawAcls, perms};
+use crate::proto::jute::{Put, Reader};
 use crate::proto::txn::{CreateKind, CreateTxn, Txn, TxnHeader};
 use crate::watch::WatchKind;
 
@@ -41,18 +42,21 @@ fn events(data: &[&str], exist: &[&str], child: &[&str]) -> (Vec<(EventType, Str
     apply(&mut tree, 5, &txn);
     apply(&mut tree, 6, &create("/b/c"));
     let watches = WatchManager::new(1);
-    let cow = |paths: &[&'static str]| paths.iter().map(|path| (*path).into()).collect();
-    let leak = |paths: &[&str]| {
-        paths
-            .iter()
-            .map(|path| &*(*path).to_owned().leak())
-            .collect::<Vec<&str>>()
-    };
+    let bytes = [data, exist, child].map(|paths| {
+        let mut out = Vec::new();
+        out.put_count(paths.len());
+        paths.iter().for_each(|path| out.put_string(path));
+        out
+    });
+    let [data, exist, child] = bytes.each_ref().map(|bytes| {
+        let strings = Reader::new(bytes).strings();
+        strings.unwrap().unwrap()
+    });
     let request = SetWatchesRequest {
         relative_zxid: Zxid(4),
-        data: cow(&leak(data)),
-        exist: cow(&leak(exist)),
-        child: cow(&leak(child)),
+        data,
+        exist,
+        child,
     };
     let mut events = Vec::new();
     set_watches(&tree, &watches, CONN, &request, &mut |event, path| {
