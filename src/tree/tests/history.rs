@@ -249,7 +249,7 @@ fn proper_single(model: &Model, what: u8, at: u16, which: u16, other: u16) -> Tx
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..Default::default() })]
 
     #[test]
     fn any_transactions_do_what_they_do_to_a_map(steps in vec(any_step(), 1..60), seed in any::<u64>()) {

@@ -112,7 +112,7 @@ fn slots_and_list_numbers_are_used_again() {
 }
 
 #[test]
-fn a_path_of_a_megabyte_is_walked_and_removed_without_recursion() {
+fn a_deep_path_is_walked_and_removed_without_recursion() {
     let mut tree = DataTree::new(1);
     let mut path = String::new();
     for _ in 0..2_000 {
@@ -162,6 +162,42 @@ fn closing_a_session_deletes_in_the_order_of_the_list_and_then_the_rest() {
     assert_eq!(order.0, ["/c", "/b", "/a", "/d"]);
     assert_eq!(tree.ephemerals_count(), 0);
     assert_eq!(tree.lookup("/").unwrap().persisted().pzxid, Zxid(9));
+}
+
+#[test]
+fn names_whose_hashes_collide_are_told_apart() {
+    let mut hashes = hashbrown::HashMap::with_hasher(FixedState::with_seed(0));
+    let mut tree = DataTree::new(1);
+    for n in 0..2_000 {
+        run(&mut tree, create(&format!("/{n}"), b""));
+    }
+    let (near, far) = (0..)
+        .find_map(|n| {
+            let name = format!("x{n}");
+            let near = hashes.insert(tree.name_hash(4, &name), name.clone());
+            near.map(|near| (near, name))
+        })
+        .unwrap();
+    assert_eq!(tree.name_hash(4, &near), tree.name_hash(4, &far));
+    let parent = NodeRef::new(&tree, 4).path();
+    run(&mut tree, create(&format!("{parent}/{near}"), b""));
+    assert!(tree.child(4, &near).is_some() && tree.child(4, &far).is_none());
+
+    let names = (0..).map(|n| format!("y{n}"));
+    let (name, parents) = names
+        .into_iter()
+        .find_map(|name| Some((name.clone(), parents(&tree, &name)?)))
+        .unwrap();
+    let parent = NodeRef::new(&tree, parents.0).path();
+    run(&mut tree, create(&format!("{parent}/{name}"), b""));
+    assert!(tree.child(parents.0, &name).is_some() && tree.child(parents.1, &name).is_none());
+}
+
+/// Two parents, the first of which exists, under which a name has the same hash.
+fn parents(tree: &DataTree, name: &str) -> Option<(u32, u32)> {
+    let mut near = hashbrown::HashMap::with_hasher(FixedState::with_seed(0));
+    near.extend((0..2_000).map(|parent| (tree.name_hash(parent, name), parent)));
+    (10_000..200_000).find_map(|far| Some((*near.get(&tree.name_hash(far, name))?, far)))
 }
 
 #[test]
