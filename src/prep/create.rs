@@ -60,9 +60,10 @@ impl Preparation<'_> {
         };
         self.outstanding.put(&path, &found, Some(created));
         Ok(Txn::Create(CreateTxn {
-            kind: match request.op {
-                OpCode::Create2 => CreateKind::WithStat,
-                _ => CreateKind::Plain,
+            kind: if request.op == OpCode::Create2 {
+                CreateKind::WithStat
+            } else {
+                CreateKind::Plain
             },
             path,
             data: request.data,

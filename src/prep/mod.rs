@@ -107,10 +107,7 @@ impl Prep {
             time,
             code: request.op.code(),
         };
-        let session_error = match request.op {
-            OpCode::CloseSession => None,
-            _ => sessions.check(request.session),
-        };
+        let session_error = sessions.check(request.session);
         let decoded = match decode(request, session_error) {
             Ok(decoded) => decoded,
             Err(None) => return Prepared::Undecodable,
@@ -225,6 +222,9 @@ impl Preparation<'_> {
     fn prepare_request<'r>(&mut self, request: Request<'r>) -> Result<Txn<'r>, ErrorCode> {
         if let Request::Multi(operations) = request {
             return self.prepare_multi(operations);
+        }
+        if let Request::Check(_) = request {
+            return Err(ErrorCode::Unimplemented);
         }
         if let Request::CloseSession = request {
             return Ok(self.outstanding.close_session(self.tree, self.header.client_id));
@@ -435,3 +435,6 @@ fn server_header(session: SessionId, zxid: Zxid, time: i64, op: OpCode) -> TxnHe
 const HEADER_AND_DIGEST_BYTES: usize = 32 + 12;
 /// By how much the record of a create may be longer than its request: the suffix of its name and a flag.
 const RECORD_GROWTH_BYTES: usize = 11;
+
+#[cfg(test)]
+mod tests;

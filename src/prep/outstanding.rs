@@ -283,6 +283,17 @@ impl Outstanding {
     }
 }
 
+#[cfg(test)]
+impl Outstanding {
+    pub fn pending_paths(&self) -> usize {
+        self.table.len()
+    }
+
+    pub fn slots_count(&self) -> usize {
+        self.slots.len()
+    }
+}
+
 impl Slot {
     fn empty() -> Slot {
         Slot {
