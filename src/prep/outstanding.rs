@@ -289,6 +289,10 @@ impl Outstanding {
         self.table.len()
     }
 
+    pub fn changes_count(&self) -> usize {
+        self.changes.len()
+    }
+
     pub fn slots_count(&self) -> usize {
         self.slots.len()
     }

@@ -36,9 +36,7 @@ fn expect(rows: &[(i64, Op, ErrorCode)]) {
     server.sessions.gone.insert(SessionId(3));
     for (session, op, expected) in rows {
         server.session = SessionId(*session);
-        let digest = server.prep.outstanding.digest();
         assert_eq!(server.submit(op).1, Some(*expected), "{op:?} of {session}");
-        assert_eq!(server.prep.outstanding.digest(), digest);
         let in_multi = match op {
             Op::Create(_, _, _, _, flags) => (0..=4).contains(flags),
             Op::Delete(..) | Op::SetData(..) | Op::Check(..) => true,
@@ -47,6 +45,9 @@ fn expect(rows: &[(i64, Op, ErrorCode)]) {
         if in_multi {
             expect_in_multi(&mut server, op, *expected);
         }
+        let outstanding = &server.prep.outstanding;
+        assert_eq!((outstanding.changes_count(), outstanding.pending_paths()), (0, 0));
+        assert_eq!(outstanding.digest(), server.tree.digest());
     }
 }
 
