@@ -101,6 +101,11 @@ impl Preparation<'_> {
     }
 }
 
+/// Why a request of its own fails for its mode, before anything else is looked at.
+pub(super) fn mode_error(request: &CreateRequest<'_>, extended_types: bool) -> Option<ErrorCode> {
+    create_mode(request, Place::Alone, extended_types).err()
+}
+
 /// Reads the flags, an enumeration and not bits. Containers and nodes with a time to live are not offered.
 fn create_mode(
     request: &CreateRequest<'_>,

@@ -108,7 +108,7 @@ impl Prep {
             code: request.op.code(),
         };
         let session_error = sessions.check(request.session);
-        let decoded = match decode(request, session_error) {
+        let decoded = match decode(request, self.config.extended_types, session_error) {
             Ok(decoded) => decoded,
             Err(None) => return Prepared::Undecodable,
             Err(Some(error)) => return refusal(header, error),
@@ -372,6 +372,7 @@ impl AclCache {
 /// The reference server takes the zxid before it looks into a list or at a null path.
 fn decode<'a>(
     request: &PrepRequest<'a>,
+    extended_types: bool,
     session_error: Option<ErrorCode>,
 ) -> Result<Request<'a>, Option<ErrorCode>> {
     if request.op == OpCode::Reconfig {
@@ -380,13 +381,33 @@ fn decode<'a>(
             .map(|()| ErrorCode::ReconfigDisabled));
     }
     let is_list = request.op == OpCode::Multi;
-    let is_validated = matches!(request.op, OpCode::SetData | OpCode::SetAcl);
     Request::decode(request.op, request.body).map_err(|error| match error {
         _ if is_list => Some(ErrorCode::MarshallingError),
-        DecodeError::Null if is_validated => Some(session_error.unwrap_or(ErrorCode::BadArguments)),
-        DecodeError::Null => Some(session_error.unwrap_or(ErrorCode::MarshallingError)),
+        DecodeError::Null => null_path_error(request, extended_types, session_error),
         DecodeError::Truncated | DecodeError::UnreasonableLength(_) | DecodeError::UnknownType(_) => None,
     })
+}
+
+/// What a request with a null path is refused with: the path is looked at after the create mode and the session,
+/// and only the full validation of paths expects a null one.
+fn null_path_error(
+    request: &PrepRequest<'_>,
+    extended_types: bool,
+    session_error: Option<ErrorCode>,
+) -> Option<ErrorCode> {
+    let with_path = [&[0; 4], request.body.get(4..)?].concat();
+    let decoded = Request::decode(request.op, &with_path).ok()?;
+    let mode_error = if let Request::Create(create) = &decoded {
+        create::mode_error(create, extended_types)
+    } else {
+        None
+    };
+    let is_validated = matches!(decoded, Request::SetData(_) | Request::SetAcl(_));
+    let path_error = match is_validated {
+        true => ErrorCode::BadArguments,
+        false => ErrorCode::MarshallingError,
+    };
+    mode_error.or(session_error).or(Some(path_error))
 }
 
 /// Joining and leaving servers, new members, and the configuration that they apply to.

@@ -218,8 +218,8 @@ fn modes_differ_within_a_multi() {
 
 #[test]
 fn of_bodies_that_are_no_requests() {
-    let null_path = [0xff; 4].to_vec();
     let mut server = server();
+    server.sessions.gone.insert(SessionId(3));
     let mut refused = |op, body: &[u8], session| {
         server.session = SessionId(session);
         match server.prepare_body(op, body) {
@@ -227,10 +227,28 @@ fn of_bodies_that_are_no_requests() {
             Prepared::Undecodable => None,
         }
     };
-    assert_eq!(refused(OpCode::Create, &null_path, 2), Some(MarshallingError));
-    assert_eq!(refused(OpCode::Delete, &null_path, 2), Some(MarshallingError));
-    assert_eq!(refused(OpCode::SetData, &null_path, 2), Some(BadArguments));
-    assert_eq!(refused(OpCode::SetAcl, &null_path, 2), Some(BadArguments));
+    let set_data = Op::SetData(String::new(), None, -1);
+    for (op, session, expected) in [
+        (create("", 7), 3, BadArguments),
+        (create("", 0), 3, SessionExpired),
+        (create("", 0), 2, MarshallingError),
+        (delete(""), 3, SessionExpired),
+        (delete(""), 2, MarshallingError),
+        (set_data.clone(), 3, SessionExpired),
+        (set_data.clone(), 2, BadArguments),
+        (Op::SetAcl(String::new(), vec![], -1), 2, BadArguments),
+    ] {
+        let mut null_path = op.body();
+        null_path[..4].fill(0xff);
+        assert_eq!(
+            refused(op.code(), &null_path, session),
+            Some(expected),
+            "{op:?} of {session}"
+        );
+        null_path.pop();
+        assert_eq!(refused(op.code(), &null_path, session), None, "{op:?} cut");
+        assert_eq!(refused(op.code(), &[0xff; 3], session), None, "{op:?} cut");
+    }
     assert_eq!(refused(OpCode::Multi, &[], 2), Some(MarshallingError));
     let mut reads = Vec::new();
     reads.put_int(OpCode::GetData.code());
