@@ -126,8 +126,8 @@ fn create_mode(
             ErrorCode::Unimplemented
         });
     }
-    // Within a multi the time to live of a mode that has none is dropped, and flags make the container; a request
-    // of its own is a container by its opcode.
+    // Within a multi the time to live of a mode that has none is dropped, and flags make the container;
+    // a request of its own is a container by its opcode.
     let is_container = match place {
         Place::Alone if request.op == OpCode::CreateTtl => return Err(ErrorCode::BadArguments),
         Place::Alone => request.op == OpCode::CreateContainer,

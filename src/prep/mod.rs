@@ -1,7 +1,7 @@
 //! Turns write requests into transactions (PrepRequestProcessor): validation, permissions, versions, names.
 //!
-//! A request is judged as if all transactions prepared before it were applied. What was accepted is certain to
-//! apply, and leads to the digest that its transaction carries.
+//! A request is judged as if all transactions prepared before it were applied. What was accepted is certain
+//! to apply, and leads to the digest that its transaction carries.
 
 mod create;
 mod multi;
@@ -90,8 +90,9 @@ impl Prep {
         }
     }
 
-    /// Prepares one request. `zxid` is the next one and `time` the wall clock, milliseconds since the Unix epoch;
-    /// the zxid is used up unless the request is undecodable.
+    /// Prepares one request. `zxid` is the next one and `time` the wall clock, milliseconds since the
+    /// Unix epoch; the zxid is used up unless the request is undecodable. Zxids grow until
+    /// [`Prep::clear`].
     pub fn prepare(
         &mut self,
         tree: &DataTree,
@@ -170,8 +171,8 @@ impl Prep {
         self.outstanding = Outstanding::new(self.config.hash_seed);
     }
 
-    /// Encodes an accepted transaction, or takes it back if nobody could read its record. The end of a session
-    /// is never refused: its ephemerals would stay forever.
+    /// Encodes an accepted transaction, or takes it back if nobody could read its record. The end of a
+    /// session is never refused: its ephemerals would stay forever.
     fn finish(&mut self, header: TxnHeader, txn: &Txn<'_>, body_bytes: usize) -> Prepared {
         let header = TxnHeader {
             code: txn.code(),
@@ -388,8 +389,8 @@ fn decode<'a>(
     })
 }
 
-/// What a request with a null path is refused with: the path is looked at after the create mode and the session,
-/// and only the full validation of paths expects a null one.
+/// What a request with a null path is refused with: the path is looked at after the create mode and the
+/// session, and only the full validation of paths expects a null one.
 fn null_path_error(
     request: &PrepRequest<'_>,
     extended_types: bool,

@@ -7,8 +7,9 @@ use crate::proto::request::Request;
 use crate::proto::txn::Txn;
 
 impl Preparation<'_> {
-    /// A list with a failed operation is a transaction too, one that changes nothing: the operations before the
-    /// failed one stand in it as they were prepared, those behind it as `RuntimeInconsistency`.
+    /// A list with a failed operation is a transaction too, one that changes nothing: the operations
+    /// before the failed one stand in it as they were prepared, those behind it as
+    /// `RuntimeInconsistency`.
     pub(super) fn prepare_multi<'r>(&mut self, operations: Vec<Request<'r>>) -> Result<Txn<'r>, ErrorCode> {
         if operations.iter().any(multi::is_read) {
             return Err(ErrorCode::MarshallingError);

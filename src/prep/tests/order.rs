@@ -4,7 +4,8 @@ use super::*;
 use crate::tree::NodeKind;
 use ErrorCode::*;
 
-/// Nodes: `/open` with a child; `/shut` and `/shut/child`, of somebody else; `/eph`, an ephemeral of session 1.
+/// Nodes: `/open` with a child; `/shut` and `/shut/child`, of somebody else; `/eph`, an ephemeral of
+/// session 1.
 fn server() -> Server {
     let mut server = Server::new();
     let shut = [Acl {

@@ -1,4 +1,5 @@
-//! Random streams of requests with several pending: as good as one after another, and what was foretold comes true.
+//! Random streams of requests with several pending: as good as one after another, and what was foretold
+//! comes true.
 
 use std::collections::VecDeque;
 
