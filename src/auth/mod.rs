@@ -1,7 +1,7 @@
 //! Who a connection is, what an access control list lets it do, and what a requested list becomes.
 //!
-//! Schemes with a provider: `digest`, unless switched off, and `ip`. `world` is built in. Entries of any other
-//! scheme never match.
+//! Schemes with a provider: `digest`, unless switched off, and `ip`. `world` is built in. Entries of any
+//! other scheme never match.
 
 mod digest;
 mod ip;

@@ -60,9 +60,10 @@ impl Preparation<'_> {
         };
         self.outstanding.put(&path, &found, Some(created));
         Ok(Txn::Create(CreateTxn {
-            kind: match request.op {
-                OpCode::Create2 => CreateKind::WithStat,
-                _ => CreateKind::Plain,
+            kind: if request.op == OpCode::Create2 {
+                CreateKind::WithStat
+            } else {
+                CreateKind::Plain
             },
             path,
             data: request.data,
@@ -100,6 +101,11 @@ impl Preparation<'_> {
     }
 }
 
+/// Why a request of its own fails for its mode, before anything else is looked at.
+pub(super) fn mode_error(request: &CreateRequest<'_>, extended_types: bool) -> Option<ErrorCode> {
+    create_mode(request, Place::Alone, extended_types).err()
+}
+
 /// Reads the flags, an enumeration and not bits. Containers and nodes with a time to live are not offered.
 fn create_mode(
     request: &CreateRequest<'_>,
@@ -120,8 +126,8 @@ fn create_mode(
             ErrorCode::Unimplemented
         });
     }
-    // Within a multi the time to live of a mode that has none is dropped, and flags make the container; a request
-    // of its own is a container by its opcode.
+    // Within a multi the time to live of a mode that has none is dropped, and flags make the container;
+    // a request of its own is a container by its opcode.
     let is_container = match place {
         Place::Alone if request.op == OpCode::CreateTtl => return Err(ErrorCode::BadArguments),
         Place::Alone => request.op == OpCode::CreateContainer,

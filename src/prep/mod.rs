@@ -1,7 +1,7 @@
 //! Turns write requests into transactions (PrepRequestProcessor): validation, permissions, versions, names.
 //!
-//! A request is judged as if all transactions prepared before it were applied. What was accepted is certain to
-//! apply, and leads to the digest that its transaction carries.
+//! A request is judged as if all transactions prepared before it were applied. What was accepted is certain
+//! to apply, and leads to the digest that its transaction carries.
 
 mod create;
 mod multi;
@@ -90,8 +90,9 @@ impl Prep {
         }
     }
 
-    /// Prepares one request. `zxid` is the next one and `time` the wall clock, milliseconds since the Unix epoch;
-    /// the zxid is used up unless the request is undecodable.
+    /// Prepares one request. `zxid` is the next one and `time` the wall clock, milliseconds since the
+    /// Unix epoch; the zxid is used up unless the request is undecodable. Zxids grow until
+    /// [`Prep::clear`].
     pub fn prepare(
         &mut self,
         tree: &DataTree,
@@ -107,11 +108,8 @@ impl Prep {
             time,
             code: request.op.code(),
         };
-        let session_error = match request.op {
-            OpCode::CloseSession => None,
-            _ => sessions.check(request.session),
-        };
-        let decoded = match decode(request, session_error) {
+        let session_error = sessions.check(request.session);
+        let decoded = match decode(request, self.config.extended_types, session_error) {
             Ok(decoded) => decoded,
             Err(None) => return Prepared::Undecodable,
             Err(Some(error)) => return refusal(header, error),
@@ -173,8 +171,8 @@ impl Prep {
         self.outstanding = Outstanding::new(self.config.hash_seed);
     }
 
-    /// Encodes an accepted transaction, or takes it back if nobody could read its record. The end of a session
-    /// is never refused: its ephemerals would stay forever.
+    /// Encodes an accepted transaction, or takes it back if nobody could read its record. The end of a
+    /// session is never refused: its ephemerals would stay forever.
     fn finish(&mut self, header: TxnHeader, txn: &Txn<'_>, body_bytes: usize) -> Prepared {
         let header = TxnHeader {
             code: txn.code(),
@@ -225,6 +223,9 @@ impl Preparation<'_> {
     fn prepare_request<'r>(&mut self, request: Request<'r>) -> Result<Txn<'r>, ErrorCode> {
         if let Request::Multi(operations) = request {
             return self.prepare_multi(operations);
+        }
+        if let Request::Check(_) = request {
+            return Err(ErrorCode::Unimplemented);
         }
         if let Request::CloseSession = request {
             return Ok(self.outstanding.close_session(self.tree, self.header.client_id));
@@ -372,6 +373,7 @@ impl AclCache {
 /// The reference server takes the zxid before it looks into a list or at a null path.
 fn decode<'a>(
     request: &PrepRequest<'a>,
+    extended_types: bool,
     session_error: Option<ErrorCode>,
 ) -> Result<Request<'a>, Option<ErrorCode>> {
     if request.op == OpCode::Reconfig {
@@ -380,13 +382,33 @@ fn decode<'a>(
             .map(|()| ErrorCode::ReconfigDisabled));
     }
     let is_list = request.op == OpCode::Multi;
-    let is_validated = matches!(request.op, OpCode::SetData | OpCode::SetAcl);
     Request::decode(request.op, request.body).map_err(|error| match error {
         _ if is_list => Some(ErrorCode::MarshallingError),
-        DecodeError::Null if is_validated => Some(session_error.unwrap_or(ErrorCode::BadArguments)),
-        DecodeError::Null => Some(session_error.unwrap_or(ErrorCode::MarshallingError)),
+        DecodeError::Null => null_path_error(request, extended_types, session_error),
         DecodeError::Truncated | DecodeError::UnreasonableLength(_) | DecodeError::UnknownType(_) => None,
     })
+}
+
+/// What a request with a null path is refused with: the path is looked at after the create mode and the
+/// session, and only the full validation of paths expects a null one.
+fn null_path_error(
+    request: &PrepRequest<'_>,
+    extended_types: bool,
+    session_error: Option<ErrorCode>,
+) -> Option<ErrorCode> {
+    let with_path = [&[0; 4], request.body.get(4..)?].concat();
+    let decoded = Request::decode(request.op, &with_path).ok()?;
+    let mode_error = if let Request::Create(create) = &decoded {
+        create::mode_error(create, extended_types)
+    } else {
+        None
+    };
+    let is_validated = matches!(decoded, Request::SetData(_) | Request::SetAcl(_));
+    let path_error = match is_validated {
+        true => ErrorCode::BadArguments,
+        false => ErrorCode::MarshallingError,
+    };
+    mode_error.or(session_error).or(Some(path_error))
 }
 
 /// Joining and leaving servers, new members, and the configuration that they apply to.
@@ -435,3 +457,6 @@ fn server_header(session: SessionId, zxid: Zxid, time: i64, op: OpCode) -> TxnHe
 const HEADER_AND_DIGEST_BYTES: usize = 32 + 12;
 /// By how much the record of a create may be longer than its request: the suffix of its name and a flag.
 const RECORD_GROWTH_BYTES: usize = 11;
+
+#[cfg(test)]
+mod tests;

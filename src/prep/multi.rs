@@ -6,8 +6,9 @@ use crate::proto::multi::Operations;
 use crate::proto::txn::Txn;
 
 impl Preparation<'_> {
-    /// A list with a failed operation is a transaction too, one that changes nothing: the operations before the
-    /// failed one stand in it as they were prepared, those behind it as `RuntimeInconsistency`.
+    /// A list with a failed operation is a transaction too, one that changes nothing: the operations
+    /// before the failed one stand in it as they were prepared, those behind it as
+    /// `RuntimeInconsistency`.
     pub(super) fn prepare_multi<'r>(&mut self, operations: Operations<'r>) -> Result<Txn<'r>, ErrorCode> {
         if operations.are_reads() {
             return Err(ErrorCode::MarshallingError);

@@ -1,7 +1,7 @@
 //! The changes of transactions that are prepared but not applied, laid over the tree (`outstandingChanges`).
 //!
-//! A path has at most one record, with the values after the newest change and not with differences. So a record
-//! tells the truth before, while and after the tree catches up with it.
+//! A path has at most one record, with the values after the newest change and not with differences. So a
+//! record tells the truth before, while and after the tree catches up with it.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::hash::BuildHasher;
@@ -178,8 +178,8 @@ impl Outstanding {
         Found { hash, slot, record }
     }
 
-    /// Records the state of a path after the transaction being prepared, `None` for deleted. Nothing was put for
-    /// the path since it was found.
+    /// Records the state of a path after the transaction being prepared, `None` for deleted. Nothing
+    /// was put for the path since it was found.
     pub fn put(&mut self, path: &str, found: &Found, mut record: Option<ChangeRecord>) {
         let path = canonical(path);
         if let Some(record) = &mut record {
@@ -280,6 +280,21 @@ impl Outstanding {
             after.map(|session| self.ephemerals.insert((session, slot)));
         }
         record
+    }
+}
+
+#[cfg(test)]
+impl Outstanding {
+    pub fn pending_paths(&self) -> usize {
+        self.table.len()
+    }
+
+    pub fn changes_count(&self) -> usize {
+        self.changes.len()
+    }
+
+    pub fn slots_count(&self) -> usize {
+        self.slots.len()
     }
 }
 

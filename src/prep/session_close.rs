@@ -11,11 +11,10 @@ impl Outstanding {
         let mut candidates = tree.ephemerals(session);
         candidates.extend(self.pending_ephemerals(session).map(str::to_owned));
         candidates.sort_unstable();
-        candidates.dedup();
         let mut paths = Vec::with_capacity(candidates.len());
         for path in candidates {
             let found = self.find(tree, &path);
-            // It may be deleted by a pending transaction, and even be somebody else's by now.
+            // It may be listed twice, deleted by a pending transaction, or even somebody else's by now.
             if found
                 .record()
                 .is_ok_and(|record| record.ephemeral_session() == Some(session))
