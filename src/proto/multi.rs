@@ -143,9 +143,10 @@ mod tests {
         for code in codes {
             put_header(&mut out, code.code(), ErrorCode::Ok);
             out.put_string("/a");
-            match code {
-                OpCode::GetData | OpCode::GetChildren => out.put_bool(false),
-                _ => out.put_int(-1),
+            if matches!(code, OpCode::GetData | OpCode::GetChildren) {
+                out.put_bool(false);
+            } else {
+                out.put_int(-1);
             }
         }
         put_end(&mut out);

@@ -165,7 +165,10 @@ fn targets() -> Vec<Target> {
         target("acl entries", corpus::acls(), run_acl_entries),
         target("frame", frames, run_frame),
         target("stat", vec![vec![1; 60]], |bytes| {
-            drop(StatPersisted::decode(&mut Reader::new(bytes)))
+            assert_eq!(
+                StatPersisted::decode(&mut Reader::new(bytes)).is_ok(),
+                bytes.len() >= 60
+            )
         }),
     ]
 }
