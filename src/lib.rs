@@ -9,3 +9,5 @@ pub mod limits;
 pub mod prng;
 
 pub mod proto;
+
+pub mod config;
