@@ -1,7 +1,7 @@
 //! The configuration of one server: plain, typed and already checked.
 //!
-//! Invariant: a `ServerConfig` that `config::load` returned is complete and consistent; readers need no checks
-//! of their own. `Default` is the built-in configuration: no file was named and none was found.
+//! Invariant: a `ServerConfig` that `config::load` returned is complete and consistent; readers check nothing.
+//! `Default` is the built-in configuration: no file was named and none was found.
 //! Key names in the comments are those of `zoo.cfg`. Units are in the names.
 
 use std::collections::BTreeMap;
@@ -126,8 +126,8 @@ pub struct StorageConfig {
     pub digest_enabled: bool,
     /// `commitLogCount`: transactions kept in memory for learners. At least 500.
     pub commit_log_count: u32,
-    /// `snapshotSizeFactor`, in thousandths: log bytes read to bring a learner up to date, against the size of
-    /// the snapshot; None = never from the log on disk.
+    /// `snapshotSizeFactor`, in thousandths: log bytes read to bring a learner up to date, against the
+    /// size of the snapshot; None = never from the log on disk.
     pub snapshot_size_factor_permille: Option<u32>,
 }
 
