@@ -11,3 +11,6 @@ pub mod prng;
 pub mod proto;
 
 pub mod config;
+pub mod server;
+
+pub mod cli;

@@ -256,7 +256,10 @@ fn finish_client_port(draft: &mut Draft, lines: &Lines, problems: &mut Vec<Probl
         (None, Some(line)) => {
             client_port.port = Some(line.port);
             client_port.host = Some(line.host);
-            ClientPortPlace::ServerLine
+            match draft.dynamic_config_file {
+                Some(_) => ClientPortPlace::DynamicFile,
+                None => ClientPortPlace::ServerLine,
+            }
         }
         (None, None) => {
             if !lines.lines.contains_key("clientPort") {

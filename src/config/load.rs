@@ -1,4 +1,4 @@
-//! From a file and the environment to a checked [`ServerConfig`]. All problems are collected, not only the first.
+//! From a file and the environment to a checked [`ServerConfig`]. All problems are collected.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -33,6 +33,8 @@ pub enum ClientPortPlace {
     Key,
     /// The `;` part of the own `server.N` line.
     ServerLine,
+    /// The same, in the dynamic configuration file.
+    DynamicFile,
     /// Nowhere.
     Missing,
 }

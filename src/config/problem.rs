@@ -61,7 +61,9 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.origin {
             Origin::CommandLine => f.write_str(&self.text),
-            origin => write!(f, "{origin}: {}", self.text),
+            Origin::Line(..) | Origin::File(_) | Origin::Variable(_) => {
+                write!(f, "{}: {}", self.origin, self.text)
+            }
         }
     }
 }

@@ -167,7 +167,8 @@ mod tests {
 
     #[test]
     fn entries_read_as_java_reads_them() {
-        let table: &[(&[u8], &[(&str, &str)])] = &[
+        type Case = (&'static [u8], &'static [(&'static str, &'static str)]);
+        let table: &[Case] = &[
             (b"", &[]),
             (b"a=b", &[("a", "b")]),
             (b"a:b\n", &[("a", "b")]),

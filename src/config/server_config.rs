@@ -1,6 +1,6 @@
 //! The configuration of one server: plain, typed and already checked.
 //!
-//! Invariant: a `ServerConfig` that `config::load` returned is complete and consistent; readers check nothing.
+//! Invariant: a `ServerConfig` that `config::load` returned is complete and consistent.
 //! `Default` is the built-in configuration: no file was named and none was found.
 //! Key names in the comments are those of `zoo.cfg`. Units are in the names.
 

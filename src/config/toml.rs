@@ -48,7 +48,11 @@ fn flatten(
                     None => errors.push(unfit(line, &key)),
                 }
             }
-            other => match scalar(other) {
+            DeValue::String(_)
+            | DeValue::Integer(_)
+            | DeValue::Float(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_) => match scalar(value.get_ref()) {
                 Some(value) => properties.push(Property { key, value, line }),
                 None => errors.push(unfit(line, &key)),
             },

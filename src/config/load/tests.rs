@@ -79,8 +79,10 @@ fn nothing_named_and_nothing_found_is_the_default() {
 #[test]
 fn a_minimal_file_takes_the_defaults_and_listens_everywhere() {
     let config = accepted("");
-    let mut expected = ServerConfig::default();
-    expected.source = config.source.clone();
+    let mut expected = ServerConfig {
+        source: config.source.clone(),
+        ..ServerConfig::default()
+    };
     expected.client_port.host = None;
     expected.storage.data_dir = PathBuf::from("/zk");
     expected.storage.data_log_dir = PathBuf::from("/zk");
@@ -770,4 +772,20 @@ fn members_may_be_in_a_dynamic_file() {
         errors[0].contains("parameter: server.1 must be in a separate dynamic config file"),
         "{errors:?}"
     );
+}
+
+#[test]
+fn the_sample_is_without_fault_and_says_the_defaults() {
+    let text = include_str!("../../../conf/zoo.cfg");
+    let loaded = Place::new("zoo.cfg", text).load();
+    assert_eq!(loaded.problems, []);
+    assert_eq!(loaded.config.four_letter, FourLetterConfig::default());
+    assert_eq!(loaded.config.purge, ServerConfig::default().purge);
+    // Lines that are commented out are well-formed, too; super:.. has the form of a digest.
+    let all = text.lines().map(|line| match line.strip_prefix('#') {
+        Some(setting) if setting.contains('=') && !setting.starts_with(' ') => format!("{setting}\n"),
+        _ => format!("{line}\n"),
+    });
+    let loaded = Place::new("zoo.cfg", &all.collect::<String>()).load();
+    assert_eq!(loaded.problems.len(), 1, "only jute.maxbuffer is doubtful: {:?}", loaded.problems);
 }
