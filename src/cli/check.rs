@@ -11,7 +11,8 @@ use super::{EXIT_ARGUMENTS, EXIT_DATA_DIR, Setup, Streams, report, run};
 use crate::config::server_config::StorageConfig;
 use crate::config::{Origin, Problem, Severity};
 
-/// Prints what is wrong and how to mend it. Exit code 0 if the server would start, 2 for the configuration, 3 for the data.
+/// Prints what is wrong and how to mend it.
+/// Exit codes: 0 the server would start, 2 the configuration is wrong, 3 the data is.
 pub fn check(setup: &Setup, streams: &mut Streams<'_>) -> anyhow::Result<ExitCode> {
     let config = &setup.loaded.config;
     let mut config_problems = setup.loaded.problems.clone();
@@ -83,8 +84,9 @@ fn check_storage(storage: &StorageConfig) -> Vec<Problem> {
         snap_names.logs
     };
     if snap_names.snapshots.is_empty() && !log_names.is_empty() && !storage.snapshot_trust_empty {
-        let text = "No snapshot found, but there are log entries: a snapshot was lost. Restore it; only when the \
-                    data never had one (ZooKeeper 3.4), set snapshot.trust.empty=true for one start";
+        let text = "No snapshot found, but there are log entries: a snapshot was lost. Restore it; \
+                    only when the data never had one (ZooKeeper 3.4), \
+                    set snapshot.trust.empty=true for one start";
         problems.push(Problem::error(Origin::File(storage.snap_dir()), text));
     }
     problems
@@ -193,8 +195,8 @@ impl Names {
                 Some(Kind::Log) => names.logs.push(name),
                 Some(Kind::Snapshot) => names.snapshots.push(name),
                 Some(Kind::Doubtful) => {
-                    let text = "is not a name of a log or snapshot: it is left alone here, but Apache would read \
-                                or delete it; move it elsewhere";
+                    let text = "is not a name of a log or snapshot: it is left alone here, \
+                                but Apache would read or delete it; move it elsewhere";
                     problems.push(Problem::warning(Origin::File(dir.join(name)), text));
                 }
                 None => {}

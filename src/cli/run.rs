@@ -98,8 +98,9 @@ fn first_lines(setup: &Setup) -> Vec<String> {
                 "no configuration named or found, built-in defaults: {port}, data under {data}"
             ));
             lines.push(format!(
-                "to change them, write a zoo.cfg (conf/zoo.cfg is a sample) and name it: zkserver start-foreground \
-                 /path/zoo.cfg, or --config DIR, or ZOOCFGDIR=DIR; without a name it is looked for in {}",
+                "to change them, write a zoo.cfg (conf/zoo.cfg is a sample) and name it: \
+                 zkserver start-foreground /path/zoo.cfg, or --config DIR, or ZOOCFGDIR=DIR; \
+                 without a name it is looked for in {}",
                 searched.join(", ")
             ));
         }

@@ -260,7 +260,8 @@ fn print_cmd_shows_program_arguments_and_output() {
         &[("ZOO_LOG_DIR", "/l$g")],
     );
     assert_eq!(outcome.code, ExitCode::SUCCESS);
-    let end = "\"--config\" \"<dir>\" \"--log-level\" \"debug\" \"start-foreground\" \"zoo.cfg\" > \"/l\\$g/zookeeper-";
+    let end = "\"--config\" \"<dir>\" \"--log-level\" \"debug\" \
+               \"start-foreground\" \"zoo.cfg\" > \"/l\\$g/zookeeper-";
     assert!(outcome.out.contains(end), "{}", outcome.out);
     assert!(
         outcome.out.ends_with(".out\" 2>&1 < /dev/null\n"),

@@ -80,7 +80,7 @@ impl LineLimiter {
         }
     }
 
-    /// Whether a line may be logged at this monotonic time: if so, with the number held back since the last one.
+    /// Whether a line may be logged at this monotonic time: if so, how many were held back since the last.
     pub fn admit(&self, now_ms: u64) -> Option<u64> {
         let mut window = self.state.lock();
         if now_ms.saturating_sub(window.start_ms) >= self.window_ms {
