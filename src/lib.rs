@@ -19,3 +19,7 @@ pub mod tree;
 pub mod watch;
 
 pub mod client;
+
+pub mod cli;
+pub mod config;
+pub mod server;

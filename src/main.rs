@@ -1,3 +1,7 @@
 //! The `zkserver` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    zkserver::cli::main()
+}

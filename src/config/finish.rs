@@ -1,0 +1,347 @@
+//! The last step of reading a configuration: defaults that depend on other keys, and rules between keys.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::ids::ServerId;
+
+use super::draft::Draft;
+use super::dynamic;
+use super::load::{ClientPortPlace, Setting};
+use super::problem::{Origin, Problem};
+use super::server_config::{EnsembleConfig, LearnerType, QuorumServer};
+use super::value;
+
+/// Where each key of the file was set.
+pub(super) struct Lines {
+    /// The file.
+    pub file: PathBuf,
+    /// Line by key.
+    pub lines: BTreeMap<String, Origin>,
+}
+
+impl Lines {
+    /// The line of the key, else the file as a whole.
+    fn of(&self, key: &str) -> Origin {
+        self.lines
+            .get(key)
+            .cloned()
+            .unwrap_or_else(|| Origin::File(self.file.clone()))
+    }
+}
+
+/// Completes `draft.config`.
+pub(super) fn finish(
+    draft: &mut Draft,
+    members: &[Setting],
+    lines: &Lines,
+    problems: &mut Vec<Problem>,
+) -> ClientPortPlace {
+    finish_sessions(draft, lines, problems);
+    finish_storage(draft, lines, problems);
+    draft.config.request.jute_max_buffer_extra = draft
+        .extra_size
+        .unwrap_or(draft.config.request.jute_max_buffer.max(1_024));
+    read_members(draft, members, problems);
+    if let Some(path) = &draft.dynamic_config_file {
+        draft.config.ensemble.version = version_of(path);
+    }
+    read_my_id(draft, problems);
+    let place = finish_client_port(draft, lines, problems);
+    check_roles(draft, lines, problems);
+    check_ensemble(&draft.config.ensemble, lines, problems);
+    place
+}
+
+fn finish_sessions(draft: &mut Draft, lines: &Lines, problems: &mut Vec<Problem>) {
+    let session = &mut draft.config.session;
+    let ticks = |count: u32| session.tick_time_ms.saturating_mul(count).min(TIMEOUT_MAX_MS);
+    let (min, max) = (
+        draft.min_session_timeout_ms.unwrap_or(ticks(2)),
+        draft.max_session_timeout_ms.unwrap_or(ticks(20)),
+    );
+    session.min_session_timeout_ms = min;
+    session.max_session_timeout_ms = max;
+    if min > max {
+        let key = if draft.max_session_timeout_ms.is_some() {
+            "maxSessionTimeout"
+        } else {
+            "minSessionTimeout"
+        };
+        let text = format!(
+            "minSessionTimeout must not be larger than maxSessionTimeout: found {min} and {max} ms \
+             (not set, they are 2 and 20 times tickTime)"
+        );
+        problems.push(Problem::error(lines.of(key), text));
+    }
+}
+
+fn finish_storage(draft: &mut Draft, lines: &Lines, problems: &mut Vec<Problem>) {
+    let storage = &mut draft.config.storage;
+    match &draft.data_dir {
+        Some(dir) => storage.data_dir.clone_from(dir),
+        // With a wrong value there is an error already.
+        None if lines.lines.contains_key("dataDir") => {}
+        None => {
+            let text = "dataDir is not set: add a line dataDir=/path/of/the/data";
+            problems.push(Problem::error(Origin::File(lines.file.clone()), text));
+        }
+    }
+    storage.data_log_dir = draft
+        .data_log_dir
+        .clone()
+        .unwrap_or_else(|| storage.data_dir.clone());
+}
+
+fn read_members(draft: &mut Draft, members: &[Setting], problems: &mut Vec<Problem>) {
+    let is_multi_address_enabled = draft.is_multi_address_enabled;
+    let ensemble = &mut draft.config.ensemble;
+    for setting in members {
+        let (text, has_comment) = value::without_comment(&setting.value);
+        if has_comment {
+            let text = format!(
+                "{}: read as \"{text}\"; a comment needs a line of its own",
+                setting.name
+            );
+            problems.push(Problem::warning(setting.origin.clone(), text));
+        }
+        if let Err(reason) = read_member(ensemble, &setting.name, text, is_multi_address_enabled) {
+            problems.push(Problem::error(setting.origin.clone(), reason));
+        }
+    }
+    for (id, groups) in groups_by_member(ensemble) {
+        if groups > 1 {
+            let text = format!("server {} is in more than one group", id.0);
+            problems.push(Problem::error(group_origin(members), text));
+        }
+        if !ensemble.servers.contains_key(&id) {
+            let text = format!("server {} is in a group, but there is no line server.{0}", id.0);
+            problems.push(Problem::error(group_origin(members), text));
+        }
+    }
+    if !ensemble.groups.is_empty() {
+        let grouped = groups_by_member(ensemble);
+        for (id, server) in &ensemble.servers {
+            if server.learner_type == LearnerType::Participant && !grouped.contains_key(id) {
+                let text = format!("server {} does not belong to a group", id.0);
+                problems.push(Problem::error(group_origin(members), text));
+            }
+        }
+    }
+}
+
+fn read_member(
+    ensemble: &mut EnsembleConfig,
+    name: &str,
+    text: &str,
+    is_multi_address_enabled: bool,
+) -> Result<(), String> {
+    let number = dynamic::number_of(name)?;
+    let in_key = |reason: String| format!("{name}: {reason}");
+    if name.starts_with("server.") {
+        let server = dynamic::server(text).map_err(in_key)?;
+        if server.addresses.len() > 1 && !is_multi_address_enabled {
+            return Err(format!(
+                "{name}: several addresses need multiAddress.enabled=true"
+            ));
+        }
+        ensemble.servers.insert(ServerId(number), server);
+    } else if name.starts_with("group.") {
+        ensemble
+            .groups
+            .insert(number, dynamic::group(text).map_err(in_key)?);
+    } else {
+        let weight = value::decimal(text).and_then(|weight| u64::try_from(weight).ok());
+        let weight = weight
+            .ok_or_else(|| format!("{name}: found \"{text}\", it must be a whole number, 0 or more"))?;
+        ensemble.weights.insert(ServerId(number), weight);
+    }
+    Ok(())
+}
+
+fn groups_by_member(ensemble: &EnsembleConfig) -> BTreeMap<ServerId, u32> {
+    let mut counts = BTreeMap::new();
+    for id in ensemble.groups.values().flatten() {
+        *counts.entry(*id).or_insert(0) += 1;
+    }
+    counts
+}
+
+fn group_origin(members: &[Setting]) -> Origin {
+    let group = members.iter().find(|setting| setting.name.starts_with("group."));
+    group.map_or(Origin::CommandLine, |setting| setting.origin.clone())
+}
+
+/// The hexadecimal number after the last dot of the name; none is 0.
+fn version_of(path: &std::path::Path) -> u64 {
+    let suffix = path.extension().and_then(|suffix| suffix.to_str());
+    suffix
+        .and_then(|suffix| u64::from_str_radix(suffix, 16).ok())
+        .unwrap_or(0)
+}
+
+fn read_my_id(draft: &mut Draft, problems: &mut Vec<Problem>) {
+    let path = draft.config.storage.data_dir.join("myid");
+    let origin = Origin::File(path.clone());
+    if !path.is_file() {
+        return;
+    }
+    let ensemble = &mut draft.config.ensemble;
+    let content = match std::fs::read(&path) {
+        Ok(content) => content,
+        Err(error) => {
+            problems.push(Problem::error(origin, format!("cannot be read: {error}")));
+            return;
+        }
+    };
+    match dynamic::my_id(&content) {
+        Ok(id) => {
+            ensemble.my_id = Some(id);
+            if id.0 > 255 {
+                let text = format!(
+                    "the id {} is above 255: only its last 8 bits tell sessions of servers apart",
+                    id.0
+                );
+                problems.push(Problem::warning(origin, text));
+            }
+        }
+        Err(reason) if ensemble.servers.is_empty() => {
+            let text =
+                format!("{reason}; a standalone server does without, but Apache does not start on this file");
+            problems.push(Problem::warning(origin, text));
+        }
+        Err(reason) => problems.push(Problem::error(origin, reason)),
+    }
+}
+
+fn finish_client_port(draft: &mut Draft, lines: &Lines, problems: &mut Vec<Problem>) -> ClientPortPlace {
+    let own = own_server(&draft.config.ensemble).and_then(|server| server.client_address.clone());
+    let client_port = &mut draft.config.client_port;
+    client_port.secure_port = draft.secure_port.filter(|&port| port != 0);
+    if client_port.secure_port.is_some() {
+        let text = "secureClientPort: known, has no effect yet (no TLS, no client can connect to it)";
+        problems.push(Problem::warning(lines.of("secureClientPort"), text));
+    }
+    // Apache takes 0 as not set; here it means any free port, but never beside a TLS port.
+    let is_off = draft.client_port == Some(0) && client_port.secure_port.is_some();
+    client_port.port = draft.client_port.filter(|_| !is_off);
+    for (host, port, key) in [
+        (&client_port.host, draft.client_port, "clientPort"),
+        (
+            &client_port.secure_host,
+            client_port.secure_port,
+            "secureClientPort",
+        ),
+    ] {
+        if host.is_some() && port.is_none() && !lines.lines.contains_key(key) {
+            let address = format!("{key}Address");
+            let text = format!("{address} is set but {key} is not set");
+            problems.push(Problem::error(lines.of(&address), text));
+        }
+    }
+    match (client_port.port, own) {
+        (Some(port), Some(line)) => {
+            let host = client_port.host.as_deref().unwrap_or(WILDCARD);
+            if port != line.port || (!is_wildcard(host) && host != line.host) {
+                let text = format!(
+                    "client address for this server in the configuration file is {host}:{port}, \
+                     its server line says {line}: they must agree"
+                );
+                problems.push(Problem::error(lines.of("clientPort"), text));
+            }
+            client_port.host = Some(line.host);
+            ClientPortPlace::Key
+        }
+        (Some(_), None) => ClientPortPlace::Key,
+        (None, Some(line)) => {
+            client_port.port = Some(line.port);
+            client_port.host = Some(line.host);
+            match draft.dynamic_config_file {
+                Some(_) => ClientPortPlace::DynamicFile,
+                None => ClientPortPlace::ServerLine,
+            }
+        }
+        (None, None) => {
+            if !lines.lines.contains_key("clientPort") {
+                let text = "clientPort is not set: no client can connect; add a line clientPort=2181";
+                problems.push(Problem::warning(Origin::File(lines.file.clone()), text));
+            }
+            ClientPortPlace::Missing
+        }
+    }
+}
+
+fn own_server(ensemble: &EnsembleConfig) -> Option<&QuorumServer> {
+    ensemble.servers.get(&ensemble.my_id?)
+}
+
+fn is_wildcard(host: &str) -> bool {
+    host == WILDCARD || host == "::"
+}
+
+fn check_roles(draft: &mut Draft, lines: &Lines, problems: &mut Vec<Problem>) {
+    let ensemble = &mut draft.config.ensemble;
+    let role = own_server(ensemble).map(|server| server.learner_type);
+    match (draft.peer_type, role) {
+        (Some(peer_type), Some(role)) if peer_type != role => {
+            let text = "peerType: differs from the role in this server's server.N line, which counts";
+            problems.push(Problem::warning(lines.of("peerType"), text));
+        }
+        (_, _) => {}
+    }
+    ensemble.peer_type = role.or(draft.peer_type).unwrap_or_default();
+}
+
+/// Rules for the member list, and those that hold only where the quorum protocols run.
+fn check_ensemble(ensemble: &EnsembleConfig, lines: &Lines, problems: &mut Vec<Problem>) {
+    let participants = ensemble.participants_count();
+    let whole_file = || Origin::File(lines.file.clone());
+    if participants == 0 && !ensemble.standalone_enabled {
+        let text = "standaloneEnabled = false then number of participants should be >0: add server.N lines";
+        problems.push(Problem::error(lines.of("standaloneEnabled"), text));
+    }
+    if participants <= 1 && ensemble.standalone_enabled && ensemble.servers.len() > participants {
+        problems.push(Problem::error(
+            whole_file(),
+            "observers need an ensemble of at least two participants",
+        ));
+    }
+    if !ensemble.is_distributed() {
+        return;
+    }
+    if participants == 2 {
+        let text = "No server failure will be tolerated. You need at least 3 servers.";
+        problems.push(Problem::warning(whole_file(), text));
+    } else if participants.is_multiple_of(2) {
+        let text = "Non-optimal configuration, consider an odd number of servers.";
+        problems.push(Problem::warning(whole_file(), text));
+    }
+    for (limit, key) in [
+        (ensemble.init_limit_ticks, "initLimit"),
+        (ensemble.sync_limit_ticks, "syncLimit"),
+    ] {
+        if limit.is_none() {
+            problems.push(Problem::error(
+                lines.of(key),
+                format!("{key} is not set: an ensemble needs it (usual: 10 and 5)"),
+            ));
+        }
+    }
+    match ensemble.my_id {
+        None if problems
+            .iter()
+            .any(|problem| matches!(&problem.origin, Origin::File(path) if path.ends_with("myid"))) => {}
+        None => {
+            let text = "myid file is missing: write the N of this server's server.N line into <dataDir>/myid";
+            problems.push(Problem::error(lines.of("dataDir"), text));
+        }
+        Some(id) if !ensemble.servers.contains_key(&id) => {
+            let text = format!("My id {} not in the peer list: there is no line server.{0}", id.0);
+            problems.push(Problem::error(whole_file(), text));
+        }
+        Some(_) => {}
+    }
+}
+
+const WILDCARD: &str = "0.0.0.0";
+const TIMEOUT_MAX_MS: u32 = i32::MAX as u32;
