@@ -10,3 +10,7 @@ pub mod prng;
 
 pub mod proto;
 pub mod tree;
+
+pub mod storage;
+
+pub mod server;
