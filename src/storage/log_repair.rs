@@ -38,22 +38,45 @@ pub(super) fn repair<D: Disk>(
             break;
         }
     }
-    let mut is_changed = false;
     for end in newest {
         let path = &end.file.path;
         if end.records == 0 {
             disk.remove(path).doing("remove", path)?;
             report.removed_logs.push(path.clone());
-            is_changed = true;
-        } else if end.file.len > end.offset {
-            let mut file = disk.open_write(path).doing("open", path)?;
-            file.truncate(end.offset).doing("cut", path)?;
-            file.sync_all().doing("sync", path)?;
+        } else {
+            settle(disk, config, end, synced)?;
         }
     }
-    if is_changed {
-        disk.sync_dir(&config.log_dir).doing("sync", &config.log_dir)?;
+    Ok(())
+}
+
+/// Cuts what is behind the last record, and makes durable what was only read: a process that was killed had
+/// not synced it, and one whose sync failed may have left pages that count as written and are not. So these are
+/// written again.
+fn settle<D: Disk>(
+    disk: &D,
+    config: &StorageConfig,
+    end: &LogEnd,
+    synced: Option<Synced>,
+) -> Result<(), RecoveryError> {
+    let path = &end.file.path;
+    let mut file = disk.open_write(path).doing("open", path)?;
+    if end.file.len > end.offset {
+        file.truncate(end.offset).doing("cut", path)?;
     }
+    let known = synced.filter(|synced| synced.log == end.file.zxid);
+    let mut at = known.map_or(end.offset, |synced| synced.bytes);
+    let reader = LogReader::open(disk, path, config.record_bytes_max)?;
+    while at < end.offset {
+        let count = usize::try_from(end.offset - at).unwrap_or(usize::MAX);
+        let bytes = reader.bytes_at(at, count.min(REWRITE_BYTES))?;
+        if bytes.is_empty() {
+            break;
+        }
+        file.write_all_at(&bytes, at).doing("write", path)?;
+        at += bytes.len() as u64;
+    }
+    file.sync_all().doing("sync", path)?;
     Ok(())
 }
 
@@ -139,5 +162,6 @@ fn refuse(end: &LogEnd, damage: Damage, last: Zxid, next: Option<(u64, Zxid)>) -
 /// The smallest unit that a disk writes as a whole.
 const SECTOR_BYTES: u64 = 512;
 const PREFIX_ZEROS: usize = 12;
+const REWRITE_BYTES: usize = 1 << 20;
 /// What goes into the log line about a cut tail.
 const EVIDENCE_BYTES: usize = 64;

@@ -77,6 +77,10 @@ impl<D: Disk> LogWriter<D> {
             );
         }
         self.last_zxid = Some(zxid);
+        if self.has_failed {
+            // `sync` will say so.
+            return;
+        }
         if self.is_rolled {
             self.segments.push_back(Segment::new(&self.dir, zxid));
             self.is_rolled = false;

@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use super::StorageConfig;
 use super::data_dir::{self, LogFile, SnapshotFile};
-use super::disk::{Disk, DiskError};
+use super::disk::{Disk, DiskContext, DiskError, DiskFile};
 use super::record::Damage;
 use super::replay::Replay;
 use super::snapshot_reader::{self, SnapshotError};
@@ -216,6 +216,7 @@ pub fn recover<D: Disk>(
         });
     }
     log_repair::repair(disk, config, &replay.ends, replay.last, &mut report)?;
+    settle(disk, config, report.snapshot.as_ref())?;
     replay.finish(&mut report);
     let last_zxid = replay.last;
     let (mut tree, committed_tail) = replay.committed_tail();
@@ -228,6 +229,20 @@ pub fn recover<D: Disk>(
         committed_tail,
         report,
     })
+}
+
+/// Makes durable what was only read: another process may have died before it synced.
+fn settle<D: Disk>(
+    disk: &D,
+    config: &StorageConfig,
+    snapshot: Option<&SnapshotFile>,
+) -> Result<(), DiskError> {
+    if let Some(SnapshotFile { path, .. }) = snapshot {
+        let mut file = disk.open_read(path).doing("open", path)?;
+        file.sync_data().doing("sync", path)?;
+    }
+    disk.sync_dir(&config.snap_dir).doing("sync", &config.snap_dir)?;
+    disk.sync_dir(&config.log_dir).doing("sync", &config.log_dir)
 }
 
 /// The state before anything is repaired, and the snapshots that were passed over.
