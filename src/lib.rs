@@ -14,3 +14,5 @@ pub mod tree;
 pub mod storage;
 
 pub mod server;
+
+pub mod cli;

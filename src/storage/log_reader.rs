@@ -126,6 +126,13 @@ impl<F: DiskFile> LogReader<F> {
         Ok(Step::Record { offset, zxid, body })
     }
 
+    /// Goes on at an offset where a record starts.
+    pub fn seek(&mut self, offset: u64) {
+        self.base = offset;
+        self.has_header = true;
+        (self.start, self.end) = (0, 0);
+    }
+
     /// The length of the file.
     pub fn file_bytes(&self) -> u64 {
         self.len
