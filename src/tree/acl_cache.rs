@@ -86,8 +86,11 @@ impl AclCache {
             .map_or(&self.nobody, |entry| &entry.list)
     }
 
-    /// The number of a list, new if the list is. It has to be claimed to stay.
+    /// The number of a list, new if the list is. It has to be claimed to stay. Null is the built-in list.
     pub(super) fn intern(&mut self, raw: &RawAcls<'_>) -> AclId {
+        if raw.bytes() == NULL_VECTOR {
+            return AclId::BUILT_IN;
+        }
         let hash = self.hasher.hash_one(raw.bytes());
         let entries = &self.entries;
         let is_same = |&id: &u32| raw_of(entries, id) == Some(raw.bytes());
@@ -202,6 +205,9 @@ pub(super) fn nobody() -> RawAcls<'static> {
 fn raw_of(entries: &[Option<Entry>], id: u32) -> Option<&[u8]> {
     entries[id as usize].as_ref().map(|entry| entry.list.raw.bytes())
 }
+
+/// A vector that is null.
+pub(super) const NULL_VECTOR: &[u8] = &[0xff; 4];
 
 #[cfg(test)]
 mod tests {

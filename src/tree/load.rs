@@ -4,7 +4,7 @@ use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashTable};
 use thiserror::Error;
 
-use super::acl_cache::{AclCache, nobody};
+use super::acl_cache::{AclCache, NULL_VECTOR, nobody};
 use super::ephemerals::Ephemerals;
 use super::node::{NAME_BYTES_MAX, NewNode, Node, ROOT, Slab};
 use super::path::split_parent;
@@ -217,5 +217,3 @@ impl DataTree {
             .expect("loading goes from empty to finish_load")
     }
 }
-
-const NULL_VECTOR: &[u8] = &[0xff; 4];

@@ -15,6 +15,7 @@ pub mod process_txn;
 pub mod snapshot_view;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
@@ -275,6 +276,16 @@ impl DataTree {
         change(node);
         let after = u64::from(node.digest());
         self.digest = self.digest.wrapping_sub(before).wrapping_add(after);
+    }
+}
+
+impl fmt::Debug for DataTree {
+    /// Its size only: trees are large.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DataTree")
+            .field("last_processed_zxid", &self.last_processed_zxid)
+            .field("nodes_count", &self.nodes_count)
+            .finish_non_exhaustive()
     }
 }
 

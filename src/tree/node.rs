@@ -209,6 +209,15 @@ impl Slab {
         self.free = id;
     }
 
+    /// What the slots take, without what nodes hold outside of them.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.chunks
+            .iter()
+            .map(|chunk| chunk.capacity() * size_of::<Node>())
+            .sum()
+    }
+
     pub(super) fn get(&self, id: u32) -> &Node {
         &self.chunks[id as usize / CHUNK_NODES][id as usize % CHUNK_NODES]
     }

@@ -1,5 +1,7 @@
 //! A node as readers see it.
 
+use std::fmt;
+
 use super::ephemerals::NodeKind;
 use super::node::{Node, ROOT};
 use super::{AclId, DataTree};
@@ -117,5 +119,11 @@ impl<'a> NodeRef<'a> {
     /// Persistent, ephemeral, container or TTL.
     pub fn kind(&self) -> NodeKind {
         NodeKind::from_owner(self.node.ephemeral_owner)
+    }
+}
+
+impl fmt::Debug for NodeRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("NodeRef").field(&self.path()).finish()
     }
 }
