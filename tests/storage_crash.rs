@@ -2,6 +2,8 @@
 //! kept, lost or torn. Afterwards every transaction that was acknowledged is there, nothing that was never
 //! written is, and the tree is the one that applying them in order makes.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 #[allow(dead_code, reason = "shared with other tests")]
 #[path = "support/history.rs"]
 mod history;

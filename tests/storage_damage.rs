@@ -1,7 +1,10 @@
-//! What becomes of a directory that is damaged, row by row: served without loss, or refused by name and place.
+//! What becomes of a directory that is damaged, row by row: served without loss, or refused by name and
+//! place.
 //!
-//! The undamaged directory holds snapshots 0, 6, 12, 1d and 27 and logs 1, 8, 14, 1f and 29 (hexadecimal), the
-//! last transaction being 2a.
+//! The undamaged directory holds snapshots 0, 6, 12, 1d and 27 and logs 1, 8, 14, 1f and 29 (hexadecimal),
+//! the last transaction being 2a.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 #[allow(dead_code, reason = "shared with other tests")]
 #[path = "support/history.rs"]

@@ -22,8 +22,8 @@ pub struct DumpLogArgs {
     pub json: bool,
 }
 
-/// Prints every transaction, also those behind a damage. A torn tail is said, and is no error; damage in front
-/// of a good transaction is one.
+/// Prints every transaction, also those behind a damage. A torn tail is said, and is no error; damage in
+/// front of a good transaction is one.
 pub fn run(args: &DumpLogArgs, out: &mut dyn Write) -> anyhow::Result<()> {
     let mut reader = LogReader::open(&OsDisk, &args.file, RECORD_BYTES_MAX)?;
     let mut is_damaged = false;

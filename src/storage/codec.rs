@@ -1,6 +1,7 @@
 //! Compressed snapshots: gzip, and snappy as snappy-java frames it (SnappyInputStream, SnappyOutputStream).
 //!
-//! A snappy stream is 8 bytes of magic, two versions of 4 bytes, then blocks of a length and a raw snappy block.
+//! A snappy stream is 8 bytes of magic, two versions of 4 bytes, then blocks of a length and a raw snappy
+//! block.
 
 use std::io::{self, Read, Write};
 

@@ -1,4 +1,5 @@
-//! Names in a data directory, and whose it is: `version-2/log.<hex>`, `version-2/snapshot.<hex>[.gz|.snappy]`.
+//! Names in a data directory, and whose it is: `version-2/log.<hex>`,
+//! `version-2/snapshot.<hex>[.gz|.snappy]`.
 //!
 //! Only names exactly of that form count. Apache ignores what follows the number and so replays `log.5.bak`;
 //! here such files are left alone, with a warning.
@@ -54,10 +55,16 @@ pub enum DataDirError {
     #[error(transparent)]
     Disk(#[from] DiskError),
     /// It is not there and must not be made.
-    #[error("{} does not exist and zookeeper.datadir.autocreate is false: create it, or correct dataDir", .0.display())]
+    #[error(
+        "{} does not exist and zookeeper.datadir.autocreate is false: create it, or correct dataDir",
+        .0.display()
+    )]
     Missing(PathBuf),
     /// Somebody else has it.
-    #[error("{} is in use: another server holds {}. Stop it, or give this server its own dataDir", .dir.display(), .lock.display())]
+    #[error(
+        "{} is in use: another server holds {}. Stop it, or give this server its own dataDir",
+        .dir.display(), .lock.display()
+    )]
     InUse {
         /// The directory.
         dir: PathBuf,

@@ -1,8 +1,9 @@
-//! What to do about the end of the logs: a torn tail is cut, so that Apache opens the directory too; damage is
-//! refused.
+//! What to do about the end of the logs: a torn tail is cut, so that Apache opens the directory too; damage
+//! is refused.
 //!
-//! A tail is torn when nothing whole comes behind it. With something whole behind it, it is damage, unless the
-//! mark of what was synced says that it was never acknowledged and it looks like what a crash leaves of one batch.
+//! A tail is torn when nothing whole comes behind it. With something whole behind it, it is damage, unless
+//! the mark of what was synced says that it was never acknowledged and it looks like what a crash leaves of
+//! one batch.
 
 use super::StorageConfig;
 use super::disk::{Disk, DiskContext, DiskFile};
@@ -51,8 +52,8 @@ pub(super) fn repair<D: Disk>(
 }
 
 /// Cuts what is behind the last record, and makes durable what was only read: a process that was killed had
-/// not synced it, and one whose sync failed may have left pages that count as written and are not. So these are
-/// written again.
+/// not synced it, and one whose sync failed may have left pages that count as written and are not. So these
+/// are written again.
 fn settle<D: Disk>(
     disk: &D,
     config: &StorageConfig,
@@ -110,8 +111,8 @@ fn judge<D: Disk>(
     }))
 }
 
-/// Whether a crash can have left this: not known to be synced, no more than one batch, and a sector of the bad
-/// record reads as it did before it was written.
+/// Whether a crash can have left this: not known to be synced, no more than one batch, and a sector of the
+/// bad record reads as it did before it was written.
 fn is_torn_batch<F: DiskFile>(
     reader: &LogReader<F>,
     end: &LogEnd,

@@ -124,7 +124,8 @@ mod tests {
     #[test]
     fn a_record_is_framed_as_in_the_worked_example() {
         // Record 1 of a log of Apache 3.9.3: createSession.
-        let hex = "0100000d067f0000000000000000000000000001000001a1fba4f2bffffffff600007530000000020000000051c6d660";
+        let hex = "0100000d067f0000000000000000000000000001000001a1fba4f2bfffff\
+                   fff600007530000000020000000051c6d660";
         let body: Vec<u8> = (0..hex.len())
             .step_by(2)
             .map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap())

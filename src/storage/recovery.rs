@@ -1,9 +1,9 @@
 //! From a data directory to the state it holds: the newest usable snapshot and every transaction after it
 //! (FileTxnSnapLog, ZKDatabase).
 //!
-//! Nothing that was acknowledged is dropped silently: what cannot be a crash's doing is refused, with the file,
-//! the place and a way out. After a recovery Apache ZooKeeper opens the directory, too, and recovering again,
-//! also after a crash in the middle, comes to the same state.
+//! Nothing that was acknowledged is dropped silently: what cannot be a crash's doing is refused, with the
+//! file, the place and a way out. After a recovery Apache ZooKeeper opens the directory, too, and recovering
+//! again, also after a crash in the middle, comes to the same state.
 
 use std::path::PathBuf;
 
@@ -88,8 +88,9 @@ pub enum RecoveryError {
     Disk(#[from] DiskError),
     /// Logs without any snapshot: something was removed, or a release before 3.5 wrote them.
     #[error(
-        "there are transaction logs ({}) but no snapshot in {}: if a snapshot was removed or restored elsewhere, put \
-         it back; if the logs are complete from the first transaction on, set snapshot.trust.empty=true for one start",
+        "there are transaction logs ({}) but no snapshot in {}: if a snapshot was removed or restored \
+         elsewhere, put it back; if the logs are complete from the first transaction on, set \
+         snapshot.trust.empty=true for one start",
         .log.display(), .snap_dir.display()
     )]
     NoSnapshot {
@@ -100,7 +101,8 @@ pub enum RecoveryError {
     },
     /// No snapshot can be read.
     #[error(
-        "none of the snapshots in {} can be used: {reasons}. Restore one from a backup or another server", .snap_dir.display()
+        "none of the snapshots in {} can be used: {reasons}. Restore one from a backup or another server",
+        .snap_dir.display()
     )]
     NoUsableSnapshot {
         /// Where they are.
@@ -110,8 +112,9 @@ pub enum RecoveryError {
     },
     /// An older snapshot does not lead to where the damaged one was.
     #[error(
-        "snapshot {} is damaged ({source}) and the logs after the snapshot before it end at {last}, so transactions up \
-         to {zxid} would be lost: restore the snapshot, or the logs, from a backup or another server",
+        "snapshot {} is damaged ({source}) and the logs after the snapshot before it end at {last}, so \
+         transactions up to {zxid} would be lost: restore the snapshot, or the logs, from a backup or \
+         another server",
         .path.display()
     )]
     SnapshotLost {
@@ -126,10 +129,10 @@ pub enum RecoveryError {
     },
     /// Whole records behind a bad one.
     #[error(
-        "{} is damaged at offset {offset}: {damage}. The last good transaction before it is {last}; {next} is at offset \
-         {next_offset} of {}, so this is not the end of the log, and what is between would be lost. Restore the file \
-         from a backup, or in an ensemble move this server's version-2 directories away and let it copy the leader's state. \
-         `zkserver txnlog` shows what can be read",
+        "{} is damaged at offset {offset}: {damage}. The last good transaction before it is {last}; \
+         {next} is at offset {next_offset} of {}, so this is not the end of the log, and what is between \
+         would be lost. Restore the file from a backup, or in an ensemble move this server's version-2 \
+         directories away and let it copy the leader's state. `zkserver txnlog` shows what can be read",
         .path.display(), .next_path.display()
     )]
     Damaged {
@@ -150,9 +153,9 @@ pub enum RecoveryError {
     },
     /// A log is missing.
     #[error(
-        "{} goes on with transaction {found} at offset {offset}, but the one before it is {last}: the transactions \
-         between are missing. Restore the log that holds them, or in an ensemble move this server's version-2 directories \
-         away and let it copy the leader's state",
+        "{} goes on with transaction {found} at offset {offset}, but the one before it is {last}: the \
+         transactions between are missing. Restore the log that holds them, or in an ensemble move this \
+         server's version-2 directories away and let it copy the leader's state",
         .path.display()
     )]
     Gap {
@@ -167,8 +170,9 @@ pub enum RecoveryError {
     },
     /// A record is whole, but of no known form.
     #[error(
-        "{} holds a transaction {zxid} at offset {offset} that this release does not understand: {source}. Start the \
-         release that wrote it", .path.display()
+        "{} holds a transaction {zxid} at offset {offset} that this release does not understand: \
+         {source}. Start the release that wrote it",
+        .path.display()
     )]
     Undecodable {
         /// The log.
@@ -201,8 +205,8 @@ pub fn recover<D: Disk>(
     let listing = data_dir::list(disk, config)?;
     for path in &listing.ignored {
         report.warn(format!(
-            "{} is not named like a log or a snapshot and is left alone; Apache ZooKeeper would read it: move it \
-             out of the directory",
+            "{} is not named like a log or a snapshot and is left alone; Apache ZooKeeper would read it: \
+             move it out of the directory",
             path.display()
         ));
     }

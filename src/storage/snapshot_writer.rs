@@ -1,7 +1,7 @@
 //! Writes a snapshot while the tree goes on changing (FileSnap, SerializeUtils).
 //!
-//! The file appears under its name only when it is whole and durable: it is written under another name that no
-//! reader looks at, synced, renamed, and the directory synced. Memory is bounded by the caller's chunks.
+//! The file appears under its name only when it is whole and durable: it is written under another name that
+//! no reader looks at, synced, renamed, and the directory synced. Memory is bounded by the caller's chunks.
 
 use std::io;
 use std::path::Path;

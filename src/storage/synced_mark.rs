@@ -2,7 +2,8 @@
 //!
 //! A crash may keep any part of what was written after the last sync, so a bad record with good ones behind
 //! it is a torn batch or damage, and the log's format cannot tell which. The mark can: it is a lower bound of
-//! what was synced, written after each sync and made durable only when a log begins. Damage below it is damage.
+//! what was synced, written after each sync and made durable only when a log begins. Damage below it is
+//! damage.
 
 use std::path::{Path, PathBuf};
 

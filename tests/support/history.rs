@@ -28,7 +28,7 @@ impl History {
         for number in 1..=count {
             let zxid = Zxid(number as i64);
             let data: Vec<u8> = (0..prng.below(900)).map(|i| (i as u8) | 1).collect();
-            let txn = random_txn(&mut prng, number, &data);
+            let txn = random_txn(&mut prng, &tree, number, &data);
             let header = TxnHeader {
                 client_id: SESSION,
                 cxid: number as i32,
@@ -113,7 +113,7 @@ pub fn version_2(dir: &Path) -> PathBuf {
     dir.join("version-2")
 }
 
-fn random_txn<'a>(prng: &mut Prng, number: usize, data: &'a [u8]) -> Txn<'a> {
+fn random_txn<'a>(prng: &mut Prng, tree: &DataTree, number: usize, data: &'a [u8]) -> Txn<'a> {
     if number == 1 {
         return Txn::CreateSession { timeout_ms: 30_000 };
     }
@@ -131,7 +131,11 @@ fn random_txn<'a>(prng: &mut Prng, number: usize, data: &'a [u8]) -> Txn<'a> {
     match prng.below(9) {
         0 | 1 => create(path, false, Some(data)),
         2 => create(format!("{path}/child{}", prng.below(3)), true, None),
-        3 => Txn::Delete { path: path.into() },
+        // As every leader sees to it: a node with children stays.
+        3 if tree.lookup(&path).is_none_or(|node| node.num_children() == 0) => {
+            Txn::Delete { path: path.into() }
+        }
+        3 => Txn::Error(-111),
         4 => Txn::Error(-101),
         5 => Txn::SetAcl {
             path: path.into(),

@@ -1,6 +1,6 @@
 //! A disk in memory that does what real ones do: every call is numbered, and can fail or be the last before a
-//! crash. What was not synced is then lost, kept or torn by sectors, names that no directory sync made durable
-//! come and go, and a failed sync has lost what it should have written.
+//! crash. What was not synced is then lost, kept or torn by sectors, names that no directory sync made
+//! durable come and go, and a failed sync has lost what it should have written.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
