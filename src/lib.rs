@@ -19,6 +19,7 @@ pub mod tree;
 pub mod watch;
 
 pub mod client;
+pub mod storage;
 
 pub mod cli;
 pub mod config;

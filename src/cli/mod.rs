@@ -8,6 +8,7 @@ pub mod dump_log;
 pub mod dump_snapshot;
 pub mod pid_file;
 pub mod print_cmd;
+mod readable;
 pub mod run;
 pub mod status;
 

@@ -1,6 +1,7 @@
 //! Assembles and runs the server.
 
 pub mod logging;
+pub mod os_disk;
 
 use std::process::ExitCode;
 
