@@ -415,7 +415,7 @@ mod tests {
 
     fn round_trip(txn: Txn<'_>) {
         let header = TxnHeader {
-            client_id: SessionId(0x1_0000_0d06_7f00_00),
+            client_id: SessionId(0x100_000d_067f_0000),
             cxid: 7,
             zxid: Zxid(9),
             time: 1_795_223_253_724,

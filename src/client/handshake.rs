@@ -1,0 +1,79 @@
+//! What a connection says before it has a session, and how it says who it is.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::conn::{ClientConn, Submit};
+use crate::auth::authenticate;
+use crate::ids::{SessionId, Zxid};
+use crate::proto::acl::Id;
+use crate::proto::connect::ConnectRequest;
+use crate::proto::error_code::ErrorCode;
+use crate::proto::opcode::OpCode;
+use crate::proto::request::Request;
+use crate::proto::response::header_frame;
+use crate::shared::Shared;
+use crate::tree::DataTree;
+
+impl ClientConn {
+    /// Looks at a connect request in the order of ZooKeeperServer.processConnectRequest. `None` means that
+    /// the connection is closed without an answer.
+    pub(super) fn connect_request(&self, payload: &[u8], shared: &Shared, tree: &DataTree) -> Option<Submit> {
+        let mut request = match ConnectRequest::decode(payload) {
+            Ok(request) => request,
+            Err(error) => {
+                tracing::debug!(peer = %self.shared().peer, %error, "not a connect request");
+                return None;
+            }
+        };
+        shared.metrics.connection_request_count.add(1);
+        if !shared.is_serving.load(Relaxed) {
+            return None;
+        }
+        let last_zxid = tree.last_processed_zxid();
+        if request.last_zxid_seen > last_zxid {
+            tracing::info!(peer = %self.shared().peer, seen = %request.last_zxid_seen, %last_zxid,
+                "refusing a client that has seen a later zxid; it must try another server");
+            return None;
+        }
+        request.timeout_ms = request.timeout_ms.clamp(
+            self.config().session_timeout_min_ms,
+            self.config().session_timeout_max_ms,
+        );
+        if request.session_id == SessionId(0) {
+            request.passwd.clear();
+        }
+        Some(Submit::Connect(request))
+    }
+
+    /// Answers an auth packet. False when the connection is to be closed behind the reply, or without one.
+    pub(super) fn authenticate(&mut self, xid: i32, body: &[u8], shared: &Shared, out: &mut Vec<u8>) -> bool {
+        let Ok(Request::Auth(request)) = Request::decode(OpCode::Auth, body) else {
+            return false;
+        };
+        match authenticate(&self.config().auth, self.shared().peer.ip(), &request) {
+            Ok(added) => {
+                self.add_ids(added);
+                header_frame(out, xid, Zxid::ZERO, ErrorCode::Ok);
+                true
+            }
+            Err(error) => {
+                let scheme = request.scheme.as_deref().unwrap_or("").escape_debug();
+                tracing::warn!(peer = %self.shared().peer, %scheme, "authentication failed");
+                shared.stats.auth_failed.fetch_add(1, Relaxed);
+                header_frame(out, xid, Zxid::ZERO, error);
+                false
+            }
+        }
+    }
+
+    fn add_ids(&mut self, added: Vec<Id>) {
+        let mut ids = self.ids().to_vec();
+        for id in added {
+            if !ids.contains(&id) {
+                ids.push(id);
+            }
+        }
+        self.set_ids(Arc::from(ids));
+    }
+}

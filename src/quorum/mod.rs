@@ -1,0 +1,3 @@
+//! Who counts, and how many of them are enough.
+
+pub mod verifier;

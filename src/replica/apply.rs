@@ -1,0 +1,264 @@
+//! From committed transactions to the tree, the watches and the replies.
+
+use std::sync::Arc;
+
+use super::{Outputs, Pending, Replica, reply};
+use crate::auth::{AuthConfig, check_acl};
+use crate::clock::{Millis, Now};
+use crate::ids::{ConnId, SessionId, Zxid};
+use crate::limits::COMMITS_PER_GUARD;
+use crate::proto::acl::perms;
+use crate::proto::event::{self, EventType};
+use crate::proto::opcode::OpCode;
+use crate::proto::response::header_frame;
+use crate::proto::txn::{self, LoggedTxn, Txn};
+use crate::read::{self, ReadContext};
+use crate::shared::{ConnShared, Shared};
+use crate::tree::{Change, ChangeSink, DataTree, TxnResult};
+use crate::zab::LogEntry;
+
+impl Replica {
+    /// Applies what is committed, a bounded number under each write guard: readers get their turn.
+    pub(super) fn apply_committed(&mut self, now: Now, outputs: &mut Outputs) {
+        let shared = Arc::clone(&self.shared);
+        let mut next = self.broadcast.pop_committed();
+        while next.is_some() {
+            let mut tree = shared.tree.write();
+            for _ in 0..COMMITS_PER_GUARD {
+                let Some(entry) = next.take() else { break };
+                self.apply(now, &mut tree, &entry, outputs);
+                next = self.broadcast.pop_committed();
+            }
+        }
+    }
+
+    fn apply(&mut self, now: Now, tree: &mut DataTree, entry: &LogEntry, outputs: &mut Outputs) {
+        let LoggedTxn { header, txn, digest } =
+            txn::decode(&entry.encoded).expect("what was proposed here decodes here");
+        assert_eq!(
+            header.zxid,
+            tree.last_processed_zxid().next(),
+            "transactions apply without a gap"
+        );
+        let result = {
+            let mut events = Events {
+                replica: self,
+                zxid: header.zxid,
+                frame: Vec::new(),
+                outputs,
+            };
+            tree.process_txn(&header, &txn, &mut events)
+        };
+        if let Some(digest) = digest {
+            assert_eq!(
+                digest.digest,
+                tree.digest(),
+                "the tree is not what was predicted for {}",
+                header.zxid
+            );
+        }
+        self.prep.applied(header.zxid);
+        self.track_session(now, header.client_id, &txn);
+        self.answer(now, tree, header.client_id, header.zxid, &txn, &result, outputs);
+        self.release_syncs(now, tree, outputs);
+        if let Txn::CloseSession { .. } = txn {
+            self.drop_session(header.client_id, outputs);
+        }
+    }
+
+    fn track_session(&mut self, now: Now, session: SessionId, txn: &Txn<'_>) {
+        if let Txn::CreateSession { timeout_ms } = txn {
+            self.shared.sessions.lock().add(session, *timeout_ms, now.mono);
+        } else if let Txn::CloseSession { .. } = txn {
+            self.shared.sessions.lock().remove(session);
+        }
+    }
+
+    /// Answers the request that the transaction came from, if its connection is still here, and the requests
+    /// that waited behind it.
+    #[expect(clippy::too_many_arguments, reason = "one transaction and what came of it")]
+    fn answer(
+        &mut self,
+        now: Now,
+        tree: &DataTree,
+        session: SessionId,
+        zxid: Zxid,
+        txn: &Txn<'_>,
+        result: &TxnResult,
+        outputs: &mut Outputs,
+    ) {
+        let Some(id) = self.conn_of_session.get(&session).copied() else {
+            return;
+        };
+        let Some(conn) = self.conns.get_mut(&id) else {
+            return;
+        };
+        match conn.pending.front() {
+            Some(Pending::Write {
+                zxid: expected,
+                xid,
+                op,
+                received,
+            }) if *expected == zxid => {
+                let (xid, op, received) = (*xid, *op, *received);
+                let is_first = conn
+                    .shared
+                    .outbox
+                    .push_reply(|out| reply::write(out, xid, zxid, txn, result));
+                if is_first {
+                    outputs.wake.push(Arc::clone(&conn.shared));
+                }
+                answered(&self.shared, &conn.shared, op, xid, zxid, received, now.mono);
+                conn.pending.pop_front();
+            }
+            Some(Pending::Connect {
+                zxid: expected,
+                timeout_ms,
+                read_only,
+            }) if *expected == zxid => {
+                let (timeout_ms, read_only) = (*timeout_ms, *read_only);
+                conn.pending.pop_front();
+                self.connected(id, session, timeout_ms, read_only, outputs);
+            }
+            _ => return,
+        }
+        self.settle(now, id, tree, outputs);
+    }
+
+    /// Answers what stands at the head of a connection's queue and needs no more commits.
+    pub(super) fn settle(&mut self, now: Now, id: ConnId, tree: &DataTree, outputs: &mut Outputs) {
+        let Some(conn) = self.conns.get_mut(&id) else {
+            return;
+        };
+        let last_zxid = tree.last_processed_zxid();
+        while let Some(first) = conn.pending.front() {
+            let outbox = &conn.shared.outbox;
+            let (is_first, op, xid, received) = match first {
+                Pending::Write { .. } | Pending::Connect { .. } => break,
+                Pending::Sync { after, .. } if *after > last_zxid => break,
+                Pending::Sync {
+                    xid, body, received, ..
+                } => (
+                    outbox.push_reply(|out| reply::sync(out, *xid, last_zxid, body)),
+                    OpCode::Sync,
+                    *xid,
+                    *received,
+                ),
+                Pending::Refused {
+                    error,
+                    xid,
+                    op,
+                    received,
+                } => (
+                    outbox.push_reply(|out| header_frame(out, *xid, last_zxid, *error)),
+                    *op,
+                    *xid,
+                    *received,
+                ),
+                Pending::Read(request) => {
+                    let context = ReadContext {
+                        tree,
+                        watches: &self.shared.watches,
+                        auth: &self.auth,
+                        conn: id,
+                        session: request.session,
+                        ids: &request.ids,
+                    };
+                    let is_first = outbox.push_reply(|out| {
+                        read::execute(&context, request.xid, request.op, &request.body, out)
+                    });
+                    (is_first, request.op, request.xid, request.received)
+                }
+            };
+            if is_first {
+                outputs.wake.push(Arc::clone(&conn.shared));
+            }
+            answered(&self.shared, &conn.shared, op, xid, last_zxid, received, now.mono);
+            conn.pending.pop_front();
+        }
+    }
+
+    fn release_syncs(&mut self, now: Now, tree: &DataTree, outputs: &mut Outputs) {
+        while let Some((after, conn)) = self.syncs.front().copied()
+            && after <= tree.last_processed_zxid()
+        {
+            self.syncs.pop_front();
+            self.settle(now, conn, tree, outputs);
+        }
+    }
+
+    /// The session is over: the connection that has it is closed behind its last reply.
+    fn drop_session(&mut self, session: SessionId, outputs: &mut Outputs) {
+        if let Some(conn) = self
+            .conn_of_session
+            .remove(&session)
+            .and_then(|id| self.conns.get(&id))
+        {
+            conn.shared.outbox.close();
+            outputs.wake.push(Arc::clone(&conn.shared));
+        }
+    }
+}
+
+/// Sends the events of one transaction to the connections that watch for them.
+struct Events<'a> {
+    replica: &'a Replica,
+    zxid: Zxid,
+    frame: Vec<u8>,
+    outputs: &'a mut Outputs,
+}
+
+impl ChangeSink for Events<'_> {
+    fn change(&mut self, change: &Change<'_>) {
+        let Events {
+            replica,
+            zxid,
+            frame,
+            outputs,
+        } = self;
+        let mut encoded: Option<EventType> = None;
+        replica
+            .shared
+            .watches
+            .on_change(change, &mut |id, event, path, acl| {
+                let Some(conn) = replica.conns.get(&id) else {
+                    return;
+                };
+                if !may_see(&replica.auth, &conn.shared, acl) {
+                    return;
+                }
+                // Within one change each kind of event is about one path.
+                if encoded != Some(event) {
+                    frame.clear();
+                    event::encode_frame(event, path, *zxid, frame);
+                    encoded = Some(event);
+                }
+                if conn.shared.outbox.push_event(frame) {
+                    outputs.wake.push(Arc::clone(&conn.shared));
+                }
+            });
+    }
+}
+
+/// An event is told only to those who may read the node (CVE-2024-23944); the watch is used up all the same.
+fn may_see(auth: &AuthConfig, conn: &ConnShared, acl: &crate::tree::AclList) -> bool {
+    acl.world_perms & perms::READ != 0 || check_acl(auth, acl, perms::READ, &conn.ids())
+}
+
+fn answered(
+    shared: &Shared,
+    conn: &ConnShared,
+    op: OpCode,
+    xid: i32,
+    zxid: Zxid,
+    received: Millis,
+    now: Millis,
+) {
+    let latency_ms = (now - received).0;
+    shared.stats.latency.record(1, latency_ms);
+    conn.stats.latency.record(1, latency_ms);
+    conn.stats.note(op, xid, zxid, now.0);
+    shared
+        .outstanding
+        .fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+}

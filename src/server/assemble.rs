@@ -1,0 +1,252 @@
+//! From a configuration to running threads.
+
+use std::hash::{BuildHasher, Hasher};
+use std::process;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread::{JoinHandle, available_parallelism};
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::task::JoinHandle as Task;
+
+use super::client_task::ClientContext;
+use super::clock::Clock;
+use super::core_thread::{self, CoreHandle};
+use super::four_letter::FourLetterAnswers;
+use super::os_disk::OsDisk;
+use super::snapshot_thread::{self, PurgeSchedule};
+use super::workers::{AcceptConfig, Workers};
+use super::{listen, log_thread};
+use crate::auth::{AuthConfig, DigestAlg};
+use crate::client::ClientConfig;
+use crate::client::four_letter::{Conf, Whitelist};
+use crate::clock::Millis;
+use crate::config::ServerConfig;
+use crate::config::server_config::{self, FourLetterConfig, SnapshotCompression};
+use crate::ids::ServerId;
+use crate::prep::PrepConfig;
+use crate::replica::{Replica, ReplicaConfig};
+use crate::session::tracker::SessionTracker;
+use crate::shared::Shared;
+use crate::storage::data_dir::{self, DataDirLock};
+use crate::storage::log_writer::LogWriter;
+use crate::storage::recovery::{self, RecoveryReport};
+use crate::storage::{Compression, StorageConfig};
+
+/// A server that serves.
+pub struct Running {
+    /// The core.
+    pub core: CoreHandle,
+    /// The task that accepts connections.
+    pub accept: Task<()>,
+    /// The core, the log and the snapshot thread, in the order in which they end.
+    pub threads: Vec<JoinHandle<()>>,
+    /// Held until the process ends.
+    _lock: DataDirLock<OsDisk>,
+}
+
+/// Opens the port and the data directory, recovers, and starts every thread.
+pub async fn start(config: &ServerConfig) -> anyhow::Result<Running> {
+    let clock = Clock::start();
+    let seed = random_seed();
+    let storage = storage_config(config);
+    let lock = match data_dir::open(&OsDisk, &storage) {
+        Ok(lock) => lock,
+        Err(error) => {
+            tracing::error!("{error}");
+            // ExitCode.UNABLE_TO_ACCESS_DATADIR
+            process::exit(3);
+        }
+    };
+    let listener = listen::client_listener(&config.client_port)?;
+    let recovered = recovery::recover(&OsDisk, &storage, seed)?;
+    report(&recovered.report, clock.now().mono);
+    let tick = Millis(u64::from(config.session.tick_time_ms));
+    let shared = Arc::new(Shared::new(recovered.tree, SessionTracker::new(tick, seed), seed));
+    shared
+        .metrics
+        .startup_txns_loaded
+        .record(recovered.report.txns_replayed);
+    let replica = Replica::new(
+        Arc::clone(&shared),
+        replica_config(config, seed),
+        clock.now(),
+        seed,
+    );
+
+    let (core, inbox) = core_thread::channel();
+    let writer = LogWriter::new(OsDisk, &storage);
+    let threshold = u64::from(config.storage.fsync_warning_threshold_ms);
+    let (log, log_thread) = log_thread::spawn(writer, core.clone(), Arc::clone(&shared), clock, threshold)?;
+    let purge = config.purge.purge_interval_hours.map(|hours| PurgeSchedule {
+        interval: Duration::from_secs(3600 * u64::from(hours)),
+        retain: config.purge.snap_retain_count as usize,
+    });
+    let (snapshots, snapshot_thread) =
+        snapshot_thread::spawn(OsDisk, storage, purge, core.clone(), Arc::clone(&shared), clock)?;
+    let core_thread = core_thread::spawn(replica, inbox, log, snapshots, clock)?;
+
+    let workers = start_workers(config, &shared, &core, clock)?;
+    shared.is_serving.store(true, Relaxed);
+    let accept = match listener {
+        Some(listener) => {
+            tracing::info!("binding to port {}; serving clients", listener.local_addr()?);
+            tokio::spawn(workers.accept(listener))
+        }
+        None => {
+            tracing::warn!("clientPort is not set: no client is served");
+            tokio::spawn(std::future::pending())
+        }
+    };
+    let threads = vec![core_thread, log_thread, snapshot_thread];
+    Ok(Running {
+        core,
+        accept,
+        threads,
+        _lock: lock,
+    })
+}
+
+fn start_workers(
+    config: &ServerConfig,
+    shared: &Arc<Shared>,
+    core: &CoreHandle,
+    clock: Clock,
+) -> anyhow::Result<Arc<Workers>> {
+    let four_letter = FourLetterAnswers {
+        whitelist: whitelist(&config.four_letter),
+        conf: conf(config),
+        dirs: (config.storage.snap_dir(), config.storage.log_dir()),
+        shared: Arc::clone(shared),
+        clock,
+        started: clock.now().mono,
+    };
+    let context = ClientContext {
+        shared: Arc::clone(shared),
+        core: core.clone(),
+        clock,
+        four_letter,
+        sessionless_timeout: Duration::from_millis(config.client_port.sessionless_cnxn_timeout_ms.into()),
+    };
+    let client = ClientConfig {
+        frame_bytes_max: config.request.jute_max_buffer,
+        session_timeout_min_ms: timeout(config.session.min_session_timeout_ms),
+        session_timeout_max_ms: timeout(config.session.max_session_timeout_ms),
+        outstanding_max: config.request.global_outstanding_limit as usize,
+        auth: auth_config(&config.auth),
+    };
+    let accept = AcceptConfig {
+        per_address_max: config.client_port.max_client_cnxns,
+        total_max: config.client_port.max_cnxns,
+        keep_alive: config.client_port.tcp_keep_alive,
+    };
+    // The core and the log have a thread each.
+    let count = available_parallelism()
+        .map_or(1, |cores| cores.get().saturating_sub(2))
+        .max(1);
+    Workers::start(Arc::new(context), Arc::new(client), accept, count).context("cannot start client threads")
+}
+
+fn replica_config(config: &ServerConfig, hash_seed: u64) -> ReplicaConfig {
+    let record_bytes_max = record_bytes_max(config);
+    let auth = auth_config(&config.auth);
+    ReplicaConfig {
+        server_id: STANDALONE_ID,
+        prep: PrepConfig {
+            auth: auth.clone(),
+            digest_enabled: config.storage.digest_enabled,
+            extended_types: config.request.extended_types_enabled,
+            record_bytes_max,
+            hash_seed,
+        },
+        auth,
+        snap_count: u64::from(config.storage.snap_count),
+        snap_size_limit: config.storage.snap_size_limit_bytes,
+    }
+}
+
+/// The storage's view of the configuration.
+pub fn storage_config(config: &ServerConfig) -> StorageConfig {
+    let storage = &config.storage;
+    StorageConfig {
+        snap_dir: storage.snap_dir(),
+        log_dir: storage.log_dir(),
+        prealloc_bytes: storage.pre_alloc_bytes,
+        force_sync: storage.force_sync,
+        compression: match storage.snapshot_compression {
+            SnapshotCompression::None => Compression::None,
+            SnapshotCompression::Gzip => Compression::Gzip,
+            SnapshotCompression::Snappy => Compression::Snappy,
+        },
+        trust_empty_snapshot: storage.snapshot_trust_empty,
+        digest_enabled: storage.digest_enabled,
+        log_size_limit: storage.txn_log_size_limit_bytes,
+        record_bytes_max: record_bytes_max(config),
+        autocreate: storage.auto_create,
+    }
+}
+
+fn record_bytes_max(config: &ServerConfig) -> usize {
+    config
+        .request
+        .jute_max_buffer
+        .saturating_add(config.request.jute_max_buffer_extra)
+        .min(i32::MAX as usize)
+}
+
+fn auth_config(config: &server_config::AuthConfig) -> AuthConfig {
+    AuthConfig {
+        super_digest: config.super_digest.as_ref().map(|digest| digest.expose().clone()),
+        digest_enabled: config.digest_enabled,
+        digest_alg: match config.digest_alg {
+            server_config::DigestAlg::Sha1 => DigestAlg::Sha1,
+        },
+        skip_acl: config.skip_acl,
+    }
+}
+
+fn whitelist(config: &FourLetterConfig) -> Whitelist {
+    match config {
+        FourLetterConfig::All => Whitelist::All,
+        FourLetterConfig::Only(words) => Whitelist::new(words.iter().map(String::as_str)),
+    }
+}
+
+fn conf(config: &ServerConfig) -> Conf {
+    let number = |value: u32| i32::try_from(value).unwrap_or(i32::MAX);
+    Conf {
+        client_port: config.client_port.port.map_or(-1, i32::from),
+        secure_client_port: config.client_port.secure_port.map_or(-1, i32::from),
+        data_dir: config.storage.snap_dir().display().to_string(),
+        data_log_dir: config.storage.log_dir().display().to_string(),
+        tick_time: number(config.session.tick_time_ms),
+        max_client_cnxns: number(config.client_port.max_client_cnxns),
+        min_session_timeout: number(config.session.min_session_timeout_ms),
+        max_session_timeout: number(config.session.max_session_timeout_ms),
+        client_port_listen_backlog: number(config.client_port.listen_backlog),
+        server_id: 0,
+    }
+}
+
+fn timeout(ms: u32) -> i32 {
+    i32::try_from(ms).unwrap_or(i32::MAX)
+}
+
+fn report(report: &RecoveryReport, took: Millis) {
+    for warning in &report.warnings {
+        tracing::warn!("{warning}");
+    }
+    if let Some(snapshot) = &report.snapshot {
+        tracing::info!("Reading snapshot {}", snapshot.path.display());
+    }
+    tracing::info!(txns = report.txns_replayed, took_ms = took.0, "database loaded");
+}
+
+/// Differs from run to run, so that nobody outside can choose keys that collide.
+fn random_seed() -> u64 {
+    std::hash::RandomState::new().build_hasher().finish()
+}
+
+/// The id in the top byte of session ids when there is no ensemble, as Apache has it.
+const STANDALONE_ID: ServerId = ServerId(1);

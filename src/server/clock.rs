@@ -1,0 +1,36 @@
+//! The only place that reads clocks.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use crate::clock::{Millis, Now};
+
+/// Both clocks of this process. Copies agree.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    origin: Instant,
+}
+
+impl Clock {
+    /// A clock whose monotonic time starts here.
+    #[expect(clippy::disallowed_methods, reason = "the one place")]
+    pub fn start() -> Clock {
+        Clock {
+            origin: Instant::now(),
+        }
+    }
+
+    /// Reads both.
+    #[expect(clippy::disallowed_methods, reason = "the one place")]
+    pub fn now(&self) -> Now {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Now {
+            mono: Millis(self.origin.elapsed().as_millis() as u64),
+            wall_ms: wall.as_millis() as i64,
+        }
+    }
+
+    /// The instant at which the monotonic clock shows `at`.
+    pub fn instant(&self, at: Millis) -> Instant {
+        self.origin + std::time::Duration::from_millis(at.0)
+    }
+}

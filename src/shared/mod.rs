@@ -1,0 +1,156 @@
+//! The only types that two threads touch: the tree behind its lock, the watches, the sessions, and what the
+//! core and a connection have in common.
+//!
+//! Only the core thread takes the tree's write lock. Locks are taken in the order tree, then one of the
+//! others, and never two of the others at once.
+
+mod outbox;
+mod stats;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
+
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+
+pub use outbox::{Drained, Established, Outbox};
+pub use stats::{ConnStats, Latency, ServerStats};
+
+use crate::clock::Millis;
+use crate::ids::{ConnId, SessionId};
+use crate::metrics::{Metrics, ResponseSize};
+use crate::proto::acl::Id;
+use crate::proto::opcode::OpCode;
+use crate::session::tracker::SessionTracker;
+use crate::tree::DataTree;
+use crate::watch::WatchManager;
+
+/// The state of a server.
+pub struct Shared {
+    /// Written by the core only.
+    pub tree: RwLock<DataTree>,
+    /// Watches of this server's connections.
+    pub watches: WatchManager,
+    /// Sessions and when they expire. Changed by the core only.
+    pub sessions: Mutex<SessionTracker>,
+    /// Open client connections.
+    pub conns: Mutex<BTreeMap<ConnId, Arc<ConnShared>>>,
+    /// Counters of the whole server.
+    pub stats: ServerStats,
+    /// What monitoring reads.
+    pub metrics: Metrics,
+    /// Sizes of replies.
+    pub response_size: ResponseSize,
+    /// Requests handed to the core and not answered yet.
+    pub outstanding: AtomicUsize,
+    /// Whether clients are served.
+    pub is_serving: AtomicBool,
+}
+
+impl Shared {
+    /// The state around a tree.
+    pub fn new(tree: DataTree, sessions: SessionTracker, hash_seed: u64) -> Shared {
+        Shared {
+            tree: RwLock::new(tree),
+            watches: WatchManager::new(hash_seed),
+            sessions: Mutex::new(sessions),
+            conns: Mutex::new(BTreeMap::new()),
+            stats: ServerStats::default(),
+            metrics: Metrics::default(),
+            response_size: ResponseSize::default(),
+            outstanding: AtomicUsize::new(0),
+            is_serving: AtomicBool::new(false),
+        }
+    }
+}
+
+/// What the core and the task of a connection both see of it.
+#[derive(Debug)]
+pub struct ConnShared {
+    /// Its number.
+    pub id: ConnId,
+    /// The client's address.
+    pub peer: SocketAddr,
+    /// What the core has for it.
+    pub outbox: Outbox,
+    /// When a request last touched the session, in monotonic milliseconds.
+    last_heard: AtomicU64,
+    session_id: AtomicI64,
+    timeout_ms: AtomicI32,
+    ids: RwLock<Arc<[Id]>>,
+    /// Counters for `cons`.
+    pub stats: ConnStats,
+}
+
+impl ConnShared {
+    /// A connection that has no session yet. `wall_ms` is when it came, for `cons`.
+    pub fn new(id: ConnId, peer: SocketAddr, ids: Arc<[Id]>, wall_ms: i64) -> ConnShared {
+        ConnShared {
+            id,
+            peer,
+            outbox: Outbox::default(),
+            last_heard: AtomicU64::new(0),
+            session_id: AtomicI64::new(0),
+            timeout_ms: AtomicI32::new(0),
+            ids: RwLock::new(ids),
+            stats: ConnStats::new(wall_ms),
+        }
+    }
+
+    /// Notes that the session was heard of.
+    pub fn touch(&self, at: Millis) {
+        self.last_heard.store(at.0, Relaxed);
+    }
+
+    /// When the session was last heard of here.
+    pub fn last_heard(&self) -> Millis {
+        Millis(self.last_heard.load(Relaxed))
+    }
+
+    /// Binds the connection to a session.
+    pub fn establish(&self, established: Established) {
+        self.session_id.store(established.session_id.0, Relaxed);
+        self.timeout_ms.store(established.timeout_ms, Relaxed);
+    }
+
+    /// The session, 0 as long as there is none.
+    pub fn session_id(&self) -> SessionId {
+        SessionId(self.session_id.load(Relaxed))
+    }
+
+    /// The session's timeout in milliseconds.
+    pub fn timeout_ms(&self) -> i32 {
+        self.timeout_ms.load(Relaxed)
+    }
+
+    /// The identities of the client.
+    pub fn ids(&self) -> Arc<[Id]> {
+        Arc::clone(&self.ids.read())
+    }
+
+    /// Replaces the identities.
+    pub fn set_ids(&self, ids: Arc<[Id]>) {
+        *self.ids.write() = ids;
+    }
+}
+
+/// A request on its way to the core.
+#[derive(Clone, Debug)]
+pub struct ClientRequest {
+    /// Where it came from and where the reply goes.
+    pub conn: ConnId,
+    /// On whose behalf.
+    pub session: SessionId,
+    /// The client's number for it.
+    pub xid: i32,
+    /// What it asks for.
+    pub op: OpCode,
+    /// Its record, not decoded yet.
+    pub body: Bytes,
+    /// The client's identities when it was read.
+    pub ids: Arc<[Id]>,
+    /// When it was read.
+    pub received: Millis,
+}

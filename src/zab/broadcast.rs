@@ -1,0 +1,173 @@
+//! The leader's broadcast phase (Leader.propose, processAck, tryToCommit; Zab paper, section 5.3).
+//!
+//! A proposal counts a server's acknowledgement only once that server has the transaction on disk. The
+//! leader's own acknowledgement comes from its log thread like everyone else's.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use crate::ids::{ServerId, Zxid};
+use crate::quorum::verifier::{AckSet, QuorumVerifier};
+
+/// A transaction as it goes to the log and to the peers, encoded once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogEntry {
+    /// Its zxid.
+    pub zxid: Zxid,
+    /// Header, record and digest.
+    pub encoded: Bytes,
+}
+
+/// Proposals on their way to being committed.
+#[derive(Debug)]
+pub struct Broadcast {
+    me: ServerId,
+    verifier: QuorumVerifier,
+    last_proposed: Zxid,
+    last_committed: Zxid,
+    outstanding_proposals: VecDeque<Proposal>,
+    committed: VecDeque<LogEntry>,
+}
+
+#[derive(Debug)]
+struct Proposal {
+    entry: LogEntry,
+    acks: AckSet,
+}
+
+impl Broadcast {
+    /// A leader whose history ends at `last_zxid`.
+    pub fn new(me: ServerId, verifier: QuorumVerifier, last_zxid: Zxid) -> Broadcast {
+        Broadcast {
+            me,
+            verifier,
+            last_proposed: last_zxid,
+            last_committed: last_zxid,
+            outstanding_proposals: VecDeque::new(),
+            committed: VecDeque::new(),
+        }
+    }
+
+    /// The newest zxid given out.
+    pub fn last_proposed(&self) -> Zxid {
+        self.last_proposed
+    }
+
+    /// The newest zxid that a quorum has on disk.
+    pub fn last_committed(&self) -> Zxid {
+        self.last_committed
+    }
+
+    /// The zxid that the next proposal has to carry.
+    pub fn next_zxid(&self) -> Zxid {
+        self.last_proposed.next()
+    }
+
+    /// Proposals that are not committed yet.
+    pub fn outstanding_count(&self) -> usize {
+        self.outstanding_proposals.len()
+    }
+
+    /// Takes up a proposal. The caller hands the same entry to its log and to its peers.
+    pub fn propose(&mut self, entry: LogEntry) {
+        assert_eq!(entry.zxid, self.next_zxid(), "proposals leave no gap");
+        self.last_proposed = entry.zxid;
+        self.outstanding_proposals.push_back(Proposal {
+            entry,
+            acks: AckSet::default(),
+        });
+    }
+
+    /// This server's log is on disk up to `upto`.
+    pub fn on_log_durable(&mut self, upto: Zxid) {
+        assert!(upto <= self.last_proposed, "only what was proposed is logged");
+        self.on_ack(self.me, upto);
+    }
+
+    /// `from` has everything up to `upto` on disk: its log is in the order of the proposals.
+    pub fn on_ack(&mut self, from: ServerId, upto: Zxid) {
+        for proposal in self
+            .outstanding_proposals
+            .iter_mut()
+            .take_while(|p| p.entry.zxid <= upto)
+        {
+            proposal.acks.add(from);
+        }
+        while let Some(first) = self.outstanding_proposals.front()
+            && self.verifier.contains_quorum(&first.acks)
+        {
+            let Some(first) = self.outstanding_proposals.pop_front() else {
+                break;
+            };
+            assert_eq!(
+                first.entry.zxid,
+                self.last_committed.next(),
+                "commits leave no gap"
+            );
+            self.last_committed = first.entry.zxid;
+            self.committed.push_back(first.entry);
+        }
+    }
+
+    /// The next transaction to apply.
+    pub fn pop_committed(&mut self) -> Option<LogEntry> {
+        self.committed.pop_front()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn broadcast(voters: i64) -> Broadcast {
+        let verifier = QuorumVerifier::majority((1..=voters).map(ServerId));
+        let mut broadcast = Broadcast::new(ServerId(1), verifier, Zxid(4));
+        for zxid in 5..=7 {
+            broadcast.propose(LogEntry {
+                zxid: Zxid(zxid),
+                encoded: Bytes::new(),
+            });
+        }
+        broadcast
+    }
+
+    fn committed(broadcast: &mut Broadcast) -> Vec<i64> {
+        std::iter::from_fn(|| broadcast.pop_committed())
+            .map(|entry| entry.zxid.0)
+            .collect()
+    }
+
+    #[test]
+    fn an_ensemble_of_one_commits_what_its_disk_has() {
+        let mut broadcast = broadcast(1);
+        assert_eq!(committed(&mut broadcast), [0i64; 0]);
+        broadcast.on_log_durable(Zxid(6));
+        assert_eq!(committed(&mut broadcast), [5, 6]);
+        assert_eq!(
+            (broadcast.last_committed(), broadcast.outstanding_count()),
+            (Zxid(6), 1)
+        );
+    }
+
+    #[test]
+    fn commits_need_a_quorum_and_keep_their_order() {
+        let mut broadcast = broadcast(3);
+        broadcast.on_ack(ServerId(2), Zxid(7));
+        broadcast.on_ack(ServerId(2), Zxid(7));
+        assert_eq!(committed(&mut broadcast), [0i64; 0]);
+        broadcast.on_log_durable(Zxid(5));
+        assert_eq!(committed(&mut broadcast), [5]);
+        broadcast.on_ack(ServerId(3), Zxid(7));
+        assert_eq!(committed(&mut broadcast), [6, 7]);
+    }
+
+    #[test]
+    #[should_panic(expected = "proposals leave no gap")]
+    fn a_gap_is_refused() {
+        broadcast(1).propose(LogEntry {
+            zxid: Zxid(9),
+            encoded: Bytes::new(),
+        });
+    }
+}
