@@ -383,6 +383,7 @@ fn decode<'a>(
     }
     let is_list = request.op == OpCode::Multi;
     Request::decode(request.op, request.body).map_err(|error| match error {
+        DecodeError::NullAcl => None,
         _ if is_list => Some(ErrorCode::MarshallingError),
         DecodeError::Null => null_path_error(request, extended_types, session_error),
         DecodeError::Truncated | DecodeError::UnreasonableLength(_) | DecodeError::UnknownType(_) => None,

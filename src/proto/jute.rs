@@ -18,6 +18,9 @@ pub enum DecodeError {
     /// A field that must not be null is.
     #[error("a field that is required is null")]
     Null,
+    /// The ACL of a create within a multi is null. Its own case: the reference server refuses it earlier.
+    #[error("an ACL that is required is null")]
+    NullAcl,
     /// A type code that the record does not know.
     #[error("unknown type {0}")]
     UnknownType(i32),

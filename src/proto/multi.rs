@@ -129,7 +129,7 @@ fn check_create(create: &CreateRequest<'_>) -> Result<(), DecodeError> {
         return Err(DecodeError::UnknownType(create.flags));
     }
     if create.acl.bytes() == [0xff; 4] {
-        return Err(DecodeError::Null);
+        return Err(DecodeError::NullAcl);
     }
     Ok(())
 }

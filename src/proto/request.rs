@@ -100,12 +100,12 @@ pub struct AuthRequest<'a> {
 pub struct SetWatchesRequest<'a> {
     /// Changes after it are told at once.
     pub relative_zxid: Zxid,
-    /// Paths watched by getData.
-    pub data: Strings<'a>,
+    /// Paths watched by getData. A null list ends the request with an error, once the lists before it are done.
+    pub data: Option<Strings<'a>>,
     /// Paths watched by exists that were missing.
-    pub exist: Strings<'a>,
+    pub exist: Option<Strings<'a>>,
     /// Paths watched by getChildren.
-    pub child: Strings<'a>,
+    pub child: Option<Strings<'a>>,
 }
 
 /// A decoded request.
@@ -190,9 +190,9 @@ impl<'a> Request<'a> {
             OpCode::GetAllChildrenNumber => Request::GetAllChildrenNumber(reader.string()?),
             OpCode::SetWatches => Request::SetWatches(SetWatchesRequest {
                 relative_zxid: Zxid(reader.long()?),
-                data: reader.strings()?.ok_or(DecodeError::Null)?,
-                exist: reader.strings()?.ok_or(DecodeError::Null)?,
-                child: reader.strings()?.ok_or(DecodeError::Null)?,
+                data: reader.strings()?,
+                exist: reader.strings()?,
+                child: reader.strings()?,
             }),
             OpCode::Auth => {
                 let _kind = reader.int()?;

@@ -82,8 +82,8 @@ impl ReadContext<'_> {
         match request {
             Request::SetWatches(request) => {
                 let mut emit = |kind, path: &str| event::encode_frame(kind, path, event::CATCH_UP_ZXID, out);
-                reestablish::set_watches(self.tree, self.watches, self.conn, request, &mut emit);
-                reply(self, xid, out, |_| Ok(()));
+                let set = reestablish::set_watches(self.tree, self.watches, self.conn, request, &mut emit);
+                reply(self, xid, out, |_| set);
             }
             Request::MultiRead(operations) => multi_read::execute(self, xid, operations, out),
             Request::Exists(request) => reply(self, xid, out, |out| self.exists(request, out)),

@@ -30,11 +30,14 @@ pub(super) fn write(out: &mut Vec<u8>, xid: i32, zxid: Zxid, txn: &Txn<'_>, resu
 
 /// Appends the reply frame to a sync, which echoes the path.
 pub(super) fn sync(out: &mut Vec<u8>, xid: i32, zxid: Zxid, body: &[u8]) {
-    let Ok(path) = Reader::new(body).buffer() else {
+    let Ok(path) = Reader::new(body).ustring() else {
         return header_frame(out, xid, zxid, ErrorCode::MarshallingError);
     };
     let start = begin_frame(out, xid, zxid, ErrorCode::Ok);
-    out.put_buffer(path);
+    match path {
+        Some(path) => out.put_string(&path),
+        None => out.put_buffer(None),
+    }
     finish_frame(out, start);
 }
 

@@ -224,7 +224,11 @@ fn conf(config: &ServerConfig) -> Conf {
         max_client_cnxns: number(config.client_port.max_client_cnxns),
         min_session_timeout: number(config.session.min_session_timeout_ms),
         max_session_timeout: number(config.session.max_session_timeout_ms),
-        client_port_listen_backlog: number(config.client_port.listen_backlog),
+        // Apache prints -1 for the backlog that it does not choose itself.
+        client_port_listen_backlog: match config.client_port.listen_backlog {
+            server_config::DEFAULT_LISTEN_BACKLOG => -1,
+            backlog => number(backlog),
+        },
         server_id: 0,
     }
 }

@@ -2,21 +2,24 @@
 //! (DataTree.setWatches).
 
 use crate::ids::ConnId;
+use crate::proto::error_code::ErrorCode;
 use crate::proto::event::EventType;
+use crate::proto::jute::Strings;
 use crate::proto::request::SetWatchesRequest;
 use crate::tree::DataTree;
 use crate::watch::{WatchManager, WatchTable};
 
 /// Sets the watches again on nodes that are as the client last saw them, and emits one event for each of the
-/// others, list by list in the order sent. No ACL is asked.
+/// others, list by list in the order sent. No ACL is asked. A null list is a `MarshallingError` that takes nothing
+/// back.
 pub fn set_watches(
     tree: &DataTree,
     watches: &WatchManager,
     conn: ConnId,
     request: &SetWatchesRequest<'_>,
     emit: &mut dyn FnMut(EventType, &str),
-) {
-    for path in request.data.iter() {
+) -> Result<(), ErrorCode> {
+    for path in present(&request.data)?.iter() {
         match tree.lookup(&path) {
             None => emit(EventType::NodeDeleted, &path),
             Some(node) if node.persisted().mzxid > request.relative_zxid => {
@@ -25,13 +28,13 @@ pub fn set_watches(
             Some(_) => watches.add(WatchTable::Data, &path, conn),
         }
     }
-    for path in request.exist.iter() {
+    for path in present(&request.exist)?.iter() {
         match tree.lookup(&path) {
             None => watches.add(WatchTable::Data, &path, conn),
             Some(_) => emit(EventType::NodeCreated, &path),
         }
     }
-    for path in request.child.iter() {
+    for path in present(&request.child)?.iter() {
         match tree.lookup(&path) {
             None => emit(EventType::NodeDeleted, &path),
             Some(node) if node.persisted().pzxid > request.relative_zxid => {
@@ -40,6 +43,11 @@ pub fn set_watches(
             Some(_) => watches.add(WatchTable::Child, &path, conn),
         }
     }
+    Ok(())
+}
+
+fn present<'a, 'b>(list: &'b Option<Strings<'a>>) -> Result<&'b Strings<'a>, ErrorCode> {
+    list.as_ref().ok_or(ErrorCode::MarshallingError)
 }
 
 #[cfg(test)]

@@ -29,6 +29,13 @@ fn create(path: &str) -> Txn<'_> {
     })
 }
 
+fn list(paths: &[&str]) -> Vec<u8> {
+    let mut out = Vec::new();
+    out.put_count(paths.len());
+    paths.iter().for_each(|path| out.put_string(path));
+    out
+}
+
 /// `/a` made at 1, its data changed at 5; `/b` made at 2, its child at 6; the client has seen 4.
 fn events(data: &[&str], exist: &[&str], child: &[&str]) -> (Vec<(EventType, String)>, WatchManager) {
     let mut tree = DataTree::new(1);
@@ -42,15 +49,10 @@ fn events(data: &[&str], exist: &[&str], child: &[&str]) -> (Vec<(EventType, Str
     apply(&mut tree, 5, &txn);
     apply(&mut tree, 6, &create("/b/c"));
     let watches = WatchManager::new(1);
-    let bytes = [data, exist, child].map(|paths| {
-        let mut out = Vec::new();
-        out.put_count(paths.len());
-        paths.iter().for_each(|path| out.put_string(path));
-        out
-    });
+    let bytes = [data, exist, child].map(list);
     let [data, exist, child] = bytes.each_ref().map(|bytes| {
         let strings = Reader::new(bytes).strings();
-        strings.unwrap().unwrap()
+        strings.unwrap()
     });
     let request = SetWatchesRequest {
         relative_zxid: Zxid(4),
@@ -59,10 +61,33 @@ fn events(data: &[&str], exist: &[&str], child: &[&str]) -> (Vec<(EventType, Str
         child,
     };
     let mut events = Vec::new();
-    set_watches(&tree, &watches, CONN, &request, &mut |event, path| {
+    let set = set_watches(&tree, &watches, CONN, &request, &mut |event, path| {
         events.push((event, path.to_owned()))
     });
+    assert_eq!(set, Ok(()));
     (events, watches)
+}
+
+#[test]
+fn a_null_list_ends_the_request_behind_the_lists_before_it() {
+    let tree = DataTree::new(0);
+    let watches = WatchManager::new(0);
+    let bytes = list(&["/gone"]);
+    let gone = Reader::new(&bytes).strings().unwrap();
+    let request = SetWatchesRequest {
+        relative_zxid: Zxid(4),
+        data: gone,
+        exist: None,
+        child: gone,
+    };
+    let mut events = Vec::new();
+    let set = set_watches(&tree, &watches, CONN, &request, &mut |event, _| {
+        events.push(event)
+    });
+    assert_eq!(
+        (set, events),
+        (Err(ErrorCode::MarshallingError), vec![EventType::NodeDeleted])
+    );
 }
 
 #[test]
