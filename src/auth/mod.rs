@@ -65,7 +65,7 @@ pub fn fixup_acl<'a>(config: &AuthConfig, acl: &RawAcls<'a>, ids: &[Id]) -> Resu
     let mut seen = BTreeSet::new();
     let mut fixed = Vec::with_capacity(requested.len());
     let mut expanded_bytes = 0;
-    for entry in &requested {
+    for (entry, has_null_id) in requested.iter().zip(acl.null_ids()) {
         if !seen.insert((entry.perms, &entry.id.scheme, &entry.id.id)) {
             continue;
         }
@@ -76,6 +76,11 @@ pub fn fixup_acl<'a>(config: &AuthConfig, acl: &RawAcls<'a>, ids: &[Id]) -> Resu
                 return Err(ErrorCode::InvalidAcl);
             }
             expanded_bytes += fixed[before..].iter().map(entry_bytes).sum::<usize>();
+        } else if has_null_id
+            && (entry.id.scheme == "world" || Provider::of(config, &entry.id.scheme).is_some())
+        {
+            // The reference looks into the id of a scheme that it knows, and fails over it.
+            return Err(ErrorCode::MarshallingError);
         } else if is_valid(config, &entry.id) {
             fixed.push(entry.clone());
         } else {

@@ -104,6 +104,18 @@ impl<'a> RawAcls<'a> {
         Some(list)
     }
 
+    /// Which entries have an id that is null rather than empty.
+    pub fn null_ids(&self) -> Vec<bool> {
+        let mut reader = Reader::new(&self.0);
+        let count = reader.vector().ok().flatten().unwrap_or(0);
+        let mut is_null = || {
+            reader.int().ok()?;
+            reader.buffer().ok()?;
+            Some(reader.buffer().ok()?.is_none())
+        };
+        (0..count).map_while(|_| is_null()).collect()
+    }
+
     /// The same without a borrow.
     pub fn into_owned(self) -> RawAcls<'static> {
         RawAcls(Cow::Owned(self.0.into_owned()))

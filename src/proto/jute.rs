@@ -87,7 +87,7 @@ impl<'a> Reader<'a> {
 
     /// A string; bytes that are not UTF-8 become U+FFFD, as Java's decoder does it.
     pub fn ustring(&mut self) -> Result<Option<Cow<'a, str>>, DecodeError> {
-        Ok(self.buffer()?.map(String::from_utf8_lossy))
+        Ok(self.buffer()?.map(decode_utf8))
     }
 
     /// A string that must not be null.
@@ -111,6 +111,18 @@ impl<'a> Reader<'a> {
         let start = *self;
         for _ in 0..count {
             self.buffer()?.ok_or(DecodeError::Null)?;
+        }
+        Ok(Some(Strings { reader: start, count }))
+    }
+
+    /// A vector of strings that may be null, `None` for null.
+    pub fn nullable_strings(&mut self) -> Result<Option<Strings<'a>>, DecodeError> {
+        let Some(count) = self.vector()? else {
+            return Ok(None);
+        };
+        let start = *self;
+        for _ in 0..count {
+            self.buffer()?;
         }
         Ok(Some(Strings { reader: start, count }))
     }
@@ -145,11 +157,17 @@ impl<'a> Strings<'a> {
         let mut reader = self.reader;
         (0..self.count).map(move |_| reader.string().expect("the vector was checked when it was made"))
     }
+
+    /// The strings in order, where some may be null.
+    pub fn iter_nullable(&self) -> impl ExactSizeIterator<Item = Option<Cow<'a, str>>> + use<'a> {
+        let mut reader = self.reader;
+        (0..self.count).map(move |_| reader.ustring().expect("the vector was checked when it was made"))
+    }
 }
 
 impl PartialEq for Strings<'_> {
     fn eq(&self, other: &Strings<'_>) -> bool {
-        self.iter().eq(other.iter())
+        self.iter_nullable().eq(other.iter_nullable())
     }
 }
 
@@ -205,6 +223,25 @@ impl Put for Vec<u8> {
     fn put_count(&mut self, count: usize) {
         self.put_int(i32::try_from(count).expect("nothing that long fits a frame or a log record"));
     }
+}
+
+/// Java replaces an encoded surrogate as a whole, where Rust replaces each of its three bytes.
+fn decode_utf8(bytes: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return Cow::Borrowed(text);
+    }
+    let mut rest = bytes;
+    let mut replaced = Vec::with_capacity(bytes.len());
+    while let Some((first, behind)) = rest.split_first() {
+        if let [0xed, 0xa0..=0xbf, 0x80..=0xbf, behind @ ..] = rest {
+            replaced.extend_from_slice("\u{fffd}".as_bytes());
+            rest = behind;
+        } else {
+            replaced.push(*first);
+            rest = behind;
+        }
+    }
+    Cow::Owned(String::from_utf8_lossy(&replaced).into_owned())
 }
 
 /// UTF-8 as BinaryOutputArchive writes it: each UTF-16 code unit on its own, surrogates as three bytes each.
@@ -281,6 +318,15 @@ mod tests {
         assert_eq!(Reader::new(&[0xff; 4]).strings(), Ok(None));
         out[4..8].fill(0xff);
         assert_eq!(Reader::new(&out).strings(), Err(DecodeError::Null));
+    }
+
+    #[test]
+    fn an_encoded_surrogate_is_replaced_as_a_whole() {
+        let surrogate = [0, 0, 0, 5, b'a', 0xed, 0xa0, 0x80, 0xff];
+        assert_eq!(
+            Reader::new(&surrogate).string(),
+            Ok(Cow::from("a\u{fffd}\u{fffd}"))
+        );
     }
 
     #[test]

@@ -100,7 +100,8 @@ pub struct AuthRequest<'a> {
 pub struct SetWatchesRequest<'a> {
     /// Changes after it are told at once.
     pub relative_zxid: Zxid,
-    /// Paths watched by getData. A null list ends the request with an error, once the lists before it are done.
+    /// Paths watched by getData. A null list or path ends the
+    /// request with an error, once what stands before it is done.
     pub data: Option<Strings<'a>>,
     /// Paths watched by exists that were missing.
     pub exist: Option<Strings<'a>>,
@@ -190,9 +191,9 @@ impl<'a> Request<'a> {
             OpCode::GetAllChildrenNumber => Request::GetAllChildrenNumber(reader.string()?),
             OpCode::SetWatches => Request::SetWatches(SetWatchesRequest {
                 relative_zxid: Zxid(reader.long()?),
-                data: reader.strings()?,
-                exist: reader.strings()?,
-                child: reader.strings()?,
+                data: reader.nullable_strings()?,
+                exist: reader.nullable_strings()?,
+                child: reader.nullable_strings()?,
             }),
             OpCode::Auth => {
                 let _kind = reader.int()?;

@@ -136,7 +136,8 @@ impl DataTree {
     pub fn descendants_count(&self, path: &str) -> Option<usize> {
         let top = self.lookup(path)?.id();
         if top == ROOT {
-            return Some(self.nodes_count - 1);
+            // Under the empty path Apache counts the root among its own descendants.
+            return Some(self.nodes_count - usize::from(!path.is_empty()));
         }
         let mut count = 0;
         let mut at = top;

@@ -10,8 +10,8 @@ use crate::tree::DataTree;
 use crate::watch::{WatchManager, WatchTable};
 
 /// Sets the watches again on nodes that are as the client last saw them, and emits one event for each of the
-/// others, list by list in the order sent. No ACL is asked. A null list is a `MarshallingError` that takes nothing
-/// back.
+/// others, list by list in the order sent. No ACL is asked. A null list or path is a `MarshallingError` that
+/// takes nothing back.
 pub fn set_watches(
     tree: &DataTree,
     watches: &WatchManager,
@@ -19,7 +19,8 @@ pub fn set_watches(
     request: &SetWatchesRequest<'_>,
     emit: &mut dyn FnMut(EventType, &str),
 ) -> Result<(), ErrorCode> {
-    for path in present(&request.data)?.iter() {
+    for path in present(&request.data)?.iter_nullable() {
+        let path = path.ok_or(ErrorCode::MarshallingError)?;
         match tree.lookup(&path) {
             None => emit(EventType::NodeDeleted, &path),
             Some(node) if node.persisted().mzxid > request.relative_zxid => {
@@ -28,13 +29,15 @@ pub fn set_watches(
             Some(_) => watches.add(WatchTable::Data, &path, conn),
         }
     }
-    for path in present(&request.exist)?.iter() {
+    for path in present(&request.exist)?.iter_nullable() {
+        let path = path.ok_or(ErrorCode::MarshallingError)?;
         match tree.lookup(&path) {
             None => watches.add(WatchTable::Data, &path, conn),
             Some(_) => emit(EventType::NodeCreated, &path),
         }
     }
-    for path in present(&request.child)?.iter() {
+    for path in present(&request.child)?.iter_nullable() {
+        let path = path.ok_or(ErrorCode::MarshallingError)?;
         match tree.lookup(&path) {
             None => emit(EventType::NodeDeleted, &path),
             Some(node) if node.persisted().pzxid > request.relative_zxid => {
