@@ -62,13 +62,10 @@ pub fn fixup_acl<'a>(config: &AuthConfig, acl: &RawAcls<'a>, ids: &[Id]) -> Resu
     if requested.is_empty() {
         return Err(ErrorCode::InvalidAcl);
     }
-    let mut seen = BTreeSet::new();
+    let requested = without_duplicates(&requested, &acl.nulls())?;
     let mut fixed = Vec::with_capacity(requested.len());
     let mut expanded_bytes = 0;
-    for (entry, has_null_id) in requested.iter().zip(acl.null_ids()) {
-        if !seen.insert((entry.perms, &entry.id.scheme, &entry.id.id)) {
-            continue;
-        }
+    for (entry, has_null_id) in requested {
         if entry.id.scheme == "auth" {
             let before = fixed.len();
             fixed.extend(expand_auth(config, entry.perms, ids));
@@ -91,6 +88,29 @@ pub fn fixup_acl<'a>(config: &AuthConfig, acl: &RawAcls<'a>, ids: &[Id]) -> Resu
         }
     }
     Ok(RawAcls::from_list(&fixed))
+}
+
+/// The entries that differ from those before them, each with whether its id is null. The reference compares
+/// permissions, scheme and id in this order, and fails where it comes to one that is null.
+fn without_duplicates<'a>(
+    requested: &'a [Acl],
+    nulls: &[(bool, bool)],
+) -> Result<Vec<(&'a Acl, bool)>, ErrorCode> {
+    let mut seen = BTreeSet::new();
+    let mut perms = BTreeSet::new();
+    let mut schemes = BTreeSet::new();
+    let mut kept = Vec::with_capacity(requested.len());
+    for (entry, (has_null_scheme, has_null_id)) in requested.iter().zip(nulls.iter().copied()) {
+        let is_scheme_compared = !perms.insert(entry.perms);
+        let is_id_compared = !schemes.insert((entry.perms, &entry.id.scheme));
+        if is_scheme_compared && has_null_scheme || is_id_compared && has_null_id {
+            return Err(ErrorCode::MarshallingError);
+        }
+        if seen.insert((entry.perms, &entry.id.scheme, &entry.id.id)) {
+            kept.push((entry, has_null_id));
+        }
+    }
+    Ok(kept)
 }
 
 /// The identities that an auth request adds to its connection, or `AuthFailed`.

@@ -1,5 +1,6 @@
 use super::*;
 use crate::proto::acl::perms;
+use crate::proto::jute::{Put, Reader};
 
 fn config() -> AuthConfig {
     AuthConfig {
@@ -306,4 +307,41 @@ fn hashes_are_hidden_and_users_shown() {
     assert_eq!(user_of(&id("digest", "user:hash")), "user");
     assert_eq!(user_of(&id("ip", "0:0:0:0:0:0:0:1")), "0:0:0:0:0:0:0:1");
     assert_eq!(user_of(&id("super", "x")), "");
+}
+
+#[test]
+fn a_null_that_the_reference_comes_to_is_undecodable() {
+    let raw = |entries: &[(i32, Option<&str>, Option<&str>)]| {
+        let mut out = Vec::new();
+        out.put_count(entries.len());
+        for (perms, scheme, id) in entries {
+            out.put_int(*perms);
+            out.put_buffer(scheme.map(str::as_bytes));
+            out.put_buffer(id.map(str::as_bytes));
+        }
+        out
+    };
+    let table = [
+        (vec![(1, Some("digest"), None)], ErrorCode::MarshallingError),
+        (vec![(1, Some("world"), None)], ErrorCode::MarshallingError),
+        (vec![(1, Some("nosuch"), None)], ErrorCode::InvalidAcl),
+        (vec![(1, None, Some("anyone"))], ErrorCode::InvalidAcl),
+        (
+            vec![(1, Some("ip"), Some("::bad")), (1, None, Some("x"))],
+            ErrorCode::MarshallingError,
+        ),
+        (
+            vec![(1, Some("digest"), Some("::")), (1, Some("digest"), None)],
+            ErrorCode::MarshallingError,
+        ),
+        (
+            vec![(1, Some("digest"), Some("::")), (2, Some("digest"), None)],
+            ErrorCode::InvalidAcl,
+        ),
+    ];
+    for (entries, expected) in table {
+        let bytes = raw(&entries);
+        let acl = RawAcls::decode(&mut Reader::new(&bytes)).unwrap();
+        assert_eq!(fixup_acl(&config(), &acl, &[]), Err(expected), "{entries:?}");
+    }
 }

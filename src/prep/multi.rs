@@ -8,7 +8,8 @@ use crate::proto::txn::Txn;
 impl Preparation<'_> {
     /// A list with a failed operation is a transaction too, one that changes nothing: the operations
     /// before the failed one stand in it as they were prepared, those behind it as
-    /// `RuntimeInconsistency`.
+    /// `RuntimeInconsistency`. Where the reference stumbles over an operation rather than refuse it, the whole
+    /// list is refused.
     pub(super) fn prepare_multi<'r>(&mut self, operations: Operations<'r>) -> Result<Txn<'r>, ErrorCode> {
         if operations.are_reads() {
             return Err(ErrorCode::MarshallingError);
@@ -22,6 +23,10 @@ impl Preparation<'_> {
             }
             match self.prepare_operation(operation, Place::InMulti) {
                 Ok(txn) => txns.push(txn),
+                Err(ErrorCode::MarshallingError) => {
+                    self.outstanding.rollback();
+                    return Err(ErrorCode::MarshallingError);
+                }
                 Err(error) => {
                     has_failed = true;
                     self.outstanding.rollback();

@@ -104,14 +104,13 @@ impl<'a> RawAcls<'a> {
         Some(list)
     }
 
-    /// Which entries have an id that is null rather than empty.
-    pub fn null_ids(&self) -> Vec<bool> {
+    /// Of each entry, whether its scheme and whether its id are null rather than empty.
+    pub fn nulls(&self) -> Vec<(bool, bool)> {
         let mut reader = Reader::new(&self.0);
         let count = reader.vector().ok().flatten().unwrap_or(0);
         let mut is_null = || {
             reader.int().ok()?;
-            reader.buffer().ok()?;
-            Some(reader.buffer().ok()?.is_none())
+            Some((reader.buffer().ok()?.is_none(), reader.buffer().ok()?.is_none()))
         };
         (0..count).map_while(|_| is_null()).collect()
     }

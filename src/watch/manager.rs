@@ -228,9 +228,16 @@ impl WatchManager {
         (conns, paths, total)
     }
 
-    /// For `wchc`: the data watches of each connection, sorted by path.
+    /// For `wchc`: the data watches of each open connection that has ever held one, sorted by path.
     pub fn by_connection(&self) -> BTreeMap<ConnId, Vec<String>> {
         let mut by_connection = BTreeMap::<ConnId, Vec<String>>::new();
+        for conns in &self.conns {
+            for (conn, state) in conns.lock().iter() {
+                if state.has_held_data_watch {
+                    by_connection.insert(*conn, Vec::new());
+                }
+            }
+        }
         self.for_each_data_path(|path, watchers| {
             for conn in watchers {
                 by_connection.entry(conn).or_default().push(path.to_owned());

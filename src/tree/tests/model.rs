@@ -289,7 +289,10 @@ impl Model {
             );
             assert_eq!(tree.lookup(&path).map(|again| again.id()), Some(node.id()));
             let counts_itself = usize::from(path.is_empty());
-            assert_eq!(tree.descendants_count(&path), Some(self.below(&path).len() + counts_itself));
+            assert_eq!(
+                tree.descendants_count(&path),
+                Some(self.below(&path).len() + counts_itself)
+            );
             let (data, stat) = (node.data().map(<[u8]>::to_vec), node.persisted());
             let twice = found.insert(
                 path,
