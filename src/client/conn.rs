@@ -34,7 +34,8 @@ pub struct ClientConfig {
     pub session_timeout_min_ms: i32,
     /// Longest session timeout, in milliseconds.
     pub session_timeout_max_ms: i32,
-    /// Requests in the pipeline beyond which connections that have some are not read (`globalOutstandingLimit`).
+    /// Requests in the pipeline beyond which connections that have some are not read
+    /// (`globalOutstandingLimit`).
     pub outstanding_max: usize,
     /// Who may do what.
     pub auth: AuthConfig,
@@ -344,7 +345,8 @@ impl ClientConn {
 
     fn on_bad_length(&self, shared: &Shared, error: &FrameError) -> Next {
         shared.metrics.large_requests_rejected.add(1);
-        tracing::warn!(peer = %self.shared.peer, session = %self.shared.session_id(), "closing a connection: {error}");
+        tracing::warn!(peer = %self.shared.peer, session = %self.shared.session_id(),
+            "closing a connection: {error}");
         Next::Close
     }
 

@@ -32,15 +32,17 @@ impl Replica {
             return self.forget_outstanding(1);
         }
         let conn = request.conn;
-        let pending = match request.op {
-            OpCode::Sync => Pending::Sync {
+        let pending = if request.op == OpCode::Sync {
+            Pending::Sync {
                 after: self.broadcast.last_proposed(),
                 xid: request.xid,
                 body: request.body,
                 received: request.received,
-            },
-            op if op.is_write() => self.propose_request(now, &request, outputs),
-            _ => Pending::Read(request),
+            }
+        } else if request.op.is_write() {
+            self.propose_request(now, &request, outputs)
+        } else {
+            Pending::Read(request)
         };
         if let Pending::Sync { after, .. } = pending {
             self.syncs.push_back((after, conn));

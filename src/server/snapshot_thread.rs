@@ -87,7 +87,8 @@ impl<D: Disk> Snapshots<D> {
             Ok(file) => {
                 let took = (self.clock.now().mono - start).0;
                 self.shared.metrics.snapshottime.record(took);
-                tracing::info!(file = %file.path.display(), bytes = file.len, took_ms = took, "Snapshot taken");
+                tracing::info!(file = %file.path.display(), bytes = file.len, took_ms = took,
+                    "Snapshot taken");
             }
             // Exit code 10, as Apache's (ExitCode.TXNLOG_ERROR_TAKING_SNAPSHOT).
             Err(error) => end_process_with(10, &format!("cannot take a snapshot: {error}")),
