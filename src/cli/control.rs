@@ -163,7 +163,7 @@ fn ends_within(child: &mut Child, watch: Duration) -> io::Result<bool> {
         if child.try_wait()?.is_some() {
             return Ok(true);
         }
-        std::thread::sleep(POLL);
+        pause();
     }
     Ok(child.try_wait()?.is_some())
 }
@@ -173,9 +173,15 @@ fn is_gone_within(pid: i32, watch: Duration) -> bool {
         if !pid_file::is_alive(pid) {
             return true;
         }
-        std::thread::sleep(POLL);
+        pause();
     }
     !pid_file::is_alive(pid)
+}
+
+/// Processes are asked again and again: there is no event for the end of one that is not our child.
+#[expect(clippy::disallowed_methods, reason = "see above")]
+fn pause() {
+    std::thread::sleep(POLL);
 }
 
 /// A server that lives this long after its start has found its configuration, data and port.

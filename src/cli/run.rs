@@ -35,7 +35,15 @@ pub fn run(setup: &Setup, streams: &mut Streams<'_>) -> anyhow::Result<ExitCode>
     for problem in &loaded.problems {
         tracing::warn!("{problem}");
     }
-    server::run(config.clone())
+    match server::run(config) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) => {
+            // In the log for those who collect it, on standard error for who started the server.
+            tracing::error!("{error}");
+            writeln!(streams.err, "{error}")?;
+            Ok(ExitCode::from(error.exit_code()))
+        }
+    }
 }
 
 /// The one place that says which configurations this version serves.

@@ -274,13 +274,14 @@ fn print_cmd_shows_program_arguments_and_output() {
 fn answer_once(answer: &'static str) -> (u16, thread::JoinHandle<Vec<u8>>) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
-    let server = thread::spawn(move || {
+    let serve = move || {
         let (mut stream, _) = listener.accept().unwrap();
         let mut word = vec![0; 4];
         stream.read_exact(&mut word).unwrap();
         stream.write_all(answer.as_bytes()).unwrap();
         word
-    });
+    };
+    let server = thread::Builder::new().spawn(serve).unwrap();
     (port, server)
 }
 

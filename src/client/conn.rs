@@ -17,7 +17,7 @@ use crate::proto::acl::Id;
 use crate::proto::connect::ConnectRequest;
 use crate::proto::error_code::ErrorCode;
 use crate::proto::frame::{FourLetterWord, FrameError, FrameSplitter, Piece};
-use crate::proto::jute::Put;
+use crate::proto::jute::{Put, Reader};
 use crate::proto::opcode::OpCode;
 use crate::proto::request::RequestHeader;
 use crate::proto::response::{begin_frame, finish_frame, header_frame};
@@ -34,7 +34,8 @@ pub struct ClientConfig {
     pub session_timeout_min_ms: i32,
     /// Longest session timeout, in milliseconds.
     pub session_timeout_max_ms: i32,
-    /// Requests in the pipeline beyond which connections that have some are not read (`globalOutstandingLimit`).
+    /// Requests in the pipeline beyond which connections that have some are not read
+    /// (`globalOutstandingLimit`).
     pub outstanding_max: usize,
     /// Who may do what.
     pub auth: AuthConfig,
@@ -148,7 +149,7 @@ impl ClientConn {
                     self.state = State::FourLetter(word);
                     Next::Go
                 }
-                Err(error) => self.on_bad_length(shared, &error),
+                Err(error) => self.on_bad_length(now, &input, shared, &error),
             };
             if next == Next::Stall {
                 self.splitter = before;
@@ -267,7 +268,7 @@ impl ClientConn {
         batch: &mut Batch,
     ) -> Next {
         if self.state == State::New {
-            let Some(submit) = self.connect_request(payload, shared, tree) else {
+            let Some(submit) = self.connect_request(now, payload, shared, tree) else {
                 return Next::Close;
             };
             self.submit(submit, shared, submits);
@@ -278,10 +279,10 @@ impl ClientConn {
             return Next::Close;
         };
         let Some(op) = OpCode::from_code(header.code).filter(|op| is_allowed(*op)) else {
-            return self.refuse(header, Zxid(-1), ErrorCode::Unimplemented);
+            return self.refuse(now, header, shared);
         };
         if matches!(op, OpCode::Auth | OpCode::Sasl) {
-            return self.on_credentials(header.xid, op, body, shared);
+            return self.on_credentials(now, header.xid, op, body, shared);
         }
         self.shared.touch(now.mono);
         if self.outstanding == 0 && !op.is_write() && op != OpCode::Sync {
@@ -319,13 +320,13 @@ impl ClientConn {
     }
 
     /// Credentials change what later requests may do, so they wait for earlier ones.
-    fn on_credentials(&mut self, xid: i32, op: OpCode, body: &[u8], shared: &Shared) -> Next {
+    fn on_credentials(&mut self, now: Now, xid: i32, op: OpCode, body: &[u8], shared: &Shared) -> Next {
         if self.outstanding > 0 {
             return Next::Stall;
         }
         let mut output = std::mem::take(&mut self.output);
         let is_accepted = if op == OpCode::Auth {
-            self.authenticate(xid, body, shared, &mut output)
+            self.authenticate(now, xid, body, shared, &mut output)
         } else {
             no_sasl(xid, body, &mut output)
         };
@@ -333,18 +334,27 @@ impl ClientConn {
         if is_accepted { Next::Go } else { Next::Close }
     }
 
-    fn refuse(&mut self, header: RequestHeader, zxid: Zxid, error: ErrorCode) -> Next {
+    fn refuse(&mut self, now: Now, header: RequestHeader, shared: &Shared) -> Next {
         if self.outstanding > 0 {
             return Next::Stall;
         }
-        tracing::info!(peer = %self.shared.peer, op = header.code, "an operation that clients may not send");
-        header_frame(&mut self.output, header.xid, zxid, error);
+        if let Some(held_back) = shared.line_limiters.refused_operations.admit(now.mono) {
+            tracing::info!(peer = %self.shared.peer, session = %self.shared.session_id(), op = header.code,
+                "closing a connection: clients may not send this operation{held_back}");
+        }
+        header_frame(&mut self.output, header.xid, Zxid(-1), ErrorCode::Unimplemented);
         Next::Close
     }
 
-    fn on_bad_length(&self, shared: &Shared, error: &FrameError) -> Next {
+    fn on_bad_length(&self, now: Now, input: &[u8], shared: &Shared, error: &FrameError) -> Next {
         shared.metrics.large_requests_rejected.add(1);
-        tracing::warn!(peer = %self.shared.peer, session = %self.shared.session_id(), "closing a connection: {error}");
+        if let Some(held_back) = shared.line_limiters.bad_frames.admit(now.mono) {
+            // A bad length is all that is wanted, so the rest of the frame is right behind it.
+            let frame = input.get(self.splitter.bytes_wanted(input)..).unwrap_or_default();
+            let path = oversized_path(frame);
+            tracing::warn!(peer = %self.shared.peer, session = %self.shared.session_id(), path,
+                "closing a connection: {error}{held_back}");
+        }
         Next::Close
     }
 
@@ -384,9 +394,21 @@ impl ClientConn {
     }
 }
 
+/// What the beginning of a request that is too long says of the path it is about.
+fn oversized_path(frame: &[u8]) -> Option<String> {
+    let (header, body) = RequestHeader::decode(frame).ok()?;
+    let mut body = Reader::new(body);
+    if header.code == OpCode::Multi.code() {
+        body.take(MULTI_HEADER_BYTES).ok()?;
+    }
+    let path = body.string().ok()?;
+    path.starts_with('/')
+        .then(|| path.chars().take(PATH_CHARS_MAX).collect())
+}
+
 /// The reference answers SASL steps without a configured mechanism with success and a null token.
 fn no_sasl(xid: i32, body: &[u8], out: &mut Vec<u8>) -> bool {
-    if !matches!(crate::proto::jute::Reader::new(body).buffer(), Ok(Some(_))) {
+    if !matches!(Reader::new(body).buffer(), Ok(Some(_))) {
         return false;
     }
     let start = begin_frame(out, xid, Zxid::ZERO, ErrorCode::Ok);
@@ -399,3 +421,8 @@ fn no_sasl(xid: i32, body: &[u8], out: &mut Vec<u8>) -> bool {
 fn is_allowed(op: OpCode) -> bool {
     !op.is_internal() && op != OpCode::Check
 }
+
+/// What stands before the first operation of a multi.
+const MULTI_HEADER_BYTES: usize = 9;
+/// What a log line shows of a path.
+const PATH_CHARS_MAX: usize = 256;

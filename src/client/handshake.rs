@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::conn::{ClientConn, Submit};
 use crate::auth::authenticate;
+use crate::clock::Now;
 use crate::ids::{SessionId, Zxid};
 use crate::proto::acl::Id;
 use crate::proto::connect::ConnectRequest;
@@ -18,7 +19,13 @@ use crate::tree::DataTree;
 impl ClientConn {
     /// Looks at a connect request in the order of ZooKeeperServer.processConnectRequest. `None` means that
     /// the connection is closed without an answer.
-    pub(super) fn connect_request(&self, payload: &[u8], shared: &Shared, tree: &DataTree) -> Option<Submit> {
+    pub(super) fn connect_request(
+        &self,
+        now: Now,
+        payload: &[u8],
+        shared: &Shared,
+        tree: &DataTree,
+    ) -> Option<Submit> {
         let mut request = match ConnectRequest::decode(payload) {
             Ok(request) => request,
             Err(error) => {
@@ -32,8 +39,10 @@ impl ClientConn {
         }
         let last_zxid = tree.last_processed_zxid();
         if request.last_zxid_seen > last_zxid {
-            tracing::info!(peer = %self.shared().peer, seen = %request.last_zxid_seen, %last_zxid,
-                "refusing a client that has seen a later zxid; it must try another server");
+            if let Some(held_back) = shared.line_limiters.refused_sessions.admit(now.mono) {
+                tracing::info!(peer = %self.shared().peer, seen = %request.last_zxid_seen, %last_zxid,
+                    "refusing a client that has seen a later zxid; it must try another server{held_back}");
+            }
             return None;
         }
         request.timeout_ms = request.timeout_ms.clamp(
@@ -47,7 +56,14 @@ impl ClientConn {
     }
 
     /// Answers an auth packet. False when the connection is to be closed behind the reply, or without one.
-    pub(super) fn authenticate(&mut self, xid: i32, body: &[u8], shared: &Shared, out: &mut Vec<u8>) -> bool {
+    pub(super) fn authenticate(
+        &mut self,
+        now: Now,
+        xid: i32,
+        body: &[u8],
+        shared: &Shared,
+        out: &mut Vec<u8>,
+    ) -> bool {
         let Ok(Request::Auth(request)) = Request::decode(OpCode::Auth, body) else {
             return false;
         };
@@ -58,8 +74,16 @@ impl ClientConn {
                 true
             }
             Err(error) => {
-                let scheme = request.scheme.as_deref().unwrap_or("").escape_debug();
-                tracing::warn!(peer = %self.shared().peer, %scheme, "authentication failed");
+                if let Some(held_back) = shared.line_limiters.failed_auths.admit(now.mono) {
+                    let scheme: String = request
+                        .scheme
+                        .iter()
+                        .flat_map(|scheme| scheme.chars())
+                        .take(SCHEME_CHARS_MAX)
+                        .collect();
+                    tracing::warn!(peer = %self.shared().peer, session = %self.shared().session_id(), scheme,
+                        "authentication failed, closing the connection{held_back}");
+                }
                 shared.stats.auth_failed.fetch_add(1, Relaxed);
                 header_frame(out, xid, Zxid::ZERO, error);
                 false
@@ -77,3 +101,6 @@ impl ClientConn {
         self.set_ids(Arc::from(ids));
     }
 }
+
+/// What a log line shows of a scheme, which a client may make as long as a frame.
+const SCHEME_CHARS_MAX: usize = 32;

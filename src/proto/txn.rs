@@ -376,7 +376,8 @@ impl<'a> CreateTxn<'a> {
     }
 }
 
-/// The record is absent from logs written with `closeSessionTxn.enabled=false`; then at most a digest is left.
+/// The record is absent from logs written with `closeSessionTxn.enabled=false`; then at most a digest is
+/// left.
 fn decode_closed_paths<'a>(reader: &mut Reader<'a>) -> Result<Option<Vec<Cow<'a, str>>>, DecodeError> {
     let rest = reader.rest();
     let is_only_digest = rest.len() == 12 && rest.starts_with(&[0, 0, 0, 2]);
@@ -496,8 +497,9 @@ mod tests {
     #[test]
     fn a_record_of_a_real_server_is_read() {
         // Record 2 of the worked example in the disk format's description: create /a "hello".
-        let hex = "0100000d067f0000000000010000000000000002000001a1fba4f2dc00000001000000022f610000000568656c6c6f\
-                   000000010000001f00000005776f726c6400000006616e796f6e650000000001000000020000000120b5deb4";
+        let hex = "0100000d067f0000000000010000000000000002000001a1fba4f2dc00000001000000022f6100000005\
+                   68656c6c6f000000010000001f00000005776f726c6400000006616e796f6e6500000000010000000200\
+                   00000120b5deb4";
         let bytes: Vec<u8> = (0..hex.len())
             .step_by(2)
             .map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap())

@@ -11,20 +11,18 @@ use crate::tree::TxnResult;
 
 /// Appends the reply frame to a write.
 pub(super) fn write(out: &mut Vec<u8>, xid: i32, zxid: Zxid, txn: &Txn<'_>, result: &TxnResult) {
-    let error = match txn {
-        Txn::Error(code) => ErrorCode::from_code(*code).unwrap_or(ErrorCode::MarshallingError),
+    if let Txn::Multi(txns) = txn {
         // A failed multi says so in its results only.
-        Txn::Multi(_) => ErrorCode::Ok,
-        _ => result.error,
-    };
+        let start = begin_frame(out, xid, zxid, ErrorCode::Ok);
+        put_results(out, txns, result);
+        return finish_frame(out, start);
+    }
+    let error = logged_error(txn).unwrap_or(result.error);
     if error != ErrorCode::Ok {
         return header_frame(out, xid, zxid, error);
     }
     let start = begin_frame(out, xid, zxid, error);
-    match txn {
-        Txn::Multi(txns) => put_results(out, txns, result),
-        _ => put_body(out, txn, result),
-    }
+    put_body(out, txn, result);
     finish_frame(out, start);
 }
 
@@ -67,29 +65,31 @@ fn put_body(out: &mut Vec<u8>, txn: &Txn<'_>, result: &TxnResult) {
 
 /// One result for each operation (MultiResponse): their own if all went well, errors throughout if not.
 fn put_results(out: &mut Vec<u8>, txns: &[Txn<'_>], result: &TxnResult) {
-    let is_failed = txns.iter().any(|txn| matches!(txn, Txn::Error(_)));
+    let is_failed = txns.iter().any(|txn| logged_error(txn).is_some());
     for (at, txn) in txns.iter().enumerate() {
-        match txn {
-            Txn::Error(code) => {
-                multi::put_error(
-                    out,
-                    ErrorCode::from_code(*code).unwrap_or(ErrorCode::MarshallingError),
-                );
-            }
-            _ if is_failed => multi::put_error(out, ErrorCode::Ok),
-            _ => {
-                multi::put_header(out, result_code(txn), ErrorCode::Ok);
-                put_body(out, txn, result.multi.get(at).unwrap_or(result));
-            }
+        if is_failed {
+            multi::put_error(out, logged_error(txn).unwrap_or(ErrorCode::Ok));
+        } else {
+            multi::put_header(out, result_code(txn), ErrorCode::Ok);
+            put_body(out, txn, result.multi.get(at).unwrap_or(result));
         }
     }
     multi::put_end(out);
 }
 
+/// What a transaction that failed in preparation says.
+fn logged_error(txn: &Txn<'_>) -> Option<ErrorCode> {
+    let Txn::Error(code) = txn else { return None };
+    Some(ErrorCode::from_code(*code).unwrap_or(ErrorCode::MarshallingError))
+}
+
 /// Everything that answers a stat along with the path comes back as create2.
 fn result_code(txn: &Txn<'_>) -> i32 {
-    match txn.op() {
-        OpCode::CreateContainer | OpCode::CreateTtl => OpCode::Create2.code(),
-        op => op.code(),
+    let op = txn.op();
+    let is_special = matches!(op, OpCode::CreateContainer | OpCode::CreateTtl);
+    if is_special {
+        OpCode::Create2.code()
+    } else {
+        op.code()
     }
 }

@@ -102,7 +102,7 @@ impl Replica {
             is_known
         };
         if !is_known {
-            return self.refuse_session(id, request, outputs);
+            return self.refuse_session(now, id, request, outputs);
         }
         if let Some(former) = self
             .conn_of_session
@@ -112,7 +112,9 @@ impl Replica {
             former.shared.outbox.close();
             outputs.wake.push(Arc::clone(&former.shared));
         }
-        tracing::info!(%session, "session renewed");
+        if let Some(held_back) = self.shared.line_limiters.renewed_sessions.admit(now.mono) {
+            tracing::info!(%session, "session renewed{held_back}");
+        }
         self.connected(
             id,
             session,
@@ -122,10 +124,12 @@ impl Replica {
         );
     }
 
-    fn refuse_session(&mut self, id: ConnId, request: &ConnectRequest, outputs: &mut Outputs) {
+    fn refuse_session(&mut self, now: Now, id: ConnId, request: &ConnectRequest, outputs: &mut Outputs) {
         let Some(conn) = self.conns.get(&id) else { return };
-        tracing::info!(session = %request.session_id, peer = %conn.shared.peer,
-            "session refused: unknown, expired, or a wrong password");
+        if let Some(held_back) = self.shared.line_limiters.refused_sessions.admit(now.mono) {
+            tracing::info!(session = %request.session_id, peer = %conn.shared.peer,
+                "session refused: unknown, expired, or a wrong password{held_back}");
+        }
         let response = ConnectResponse {
             read_only: request.read_only.map(|_| false),
             ..ConnectResponse::default()
@@ -201,7 +205,10 @@ impl Replica {
                 continue;
             }
             drop(sessions);
-            tracing::info!(%session, timeout_ms = timeout.0, "expiring session");
+            if let Some(held_back) = self.shared.line_limiters.expired_sessions.admit(now.mono) {
+                let timeout_ms = timeout.0;
+                tracing::info!("Expiring session {session}, timeout of {timeout_ms}ms exceeded{held_back}");
+            }
             self.shared.metrics.stale_sessions_expired.add(1);
             self.propose_close(now, session, outputs);
         }

@@ -32,15 +32,17 @@ impl Replica {
             return self.forget_outstanding(1);
         }
         let conn = request.conn;
-        let pending = match request.op {
-            OpCode::Sync => Pending::Sync {
+        let pending = if request.op == OpCode::Sync {
+            Pending::Sync {
                 after: self.broadcast.last_proposed(),
                 xid: request.xid,
                 body: request.body,
                 received: request.received,
-            },
-            op if op.is_write() => self.propose_request(now, &request, outputs),
-            _ => Pending::Read(request),
+            }
+        } else if request.op.is_write() {
+            self.propose_request(now, &request, outputs)
+        } else {
+            Pending::Read(request)
         };
         if let Pending::Sync { after, .. } = pending {
             self.syncs.push_back((after, conn));
@@ -72,12 +74,15 @@ impl Replica {
         };
         let (xid, op, received) = (request.xid, request.op, request.received);
         match prepared {
-            Prepared::Undecodable => Pending::Refused {
-                error: ErrorCode::MarshallingError,
-                xid,
-                op,
-                received,
-            },
+            Prepared::Undecodable => {
+                self.log_refusal(now, request);
+                Pending::Refused {
+                    error: ErrorCode::MarshallingError,
+                    xid,
+                    op,
+                    received,
+                }
+            }
             Prepared::Txn { encoded, .. } => {
                 if op == OpCode::CloseSession {
                     self.shared.sessions.lock().set_closing(request.session);
@@ -90,6 +95,18 @@ impl Replica {
                     received,
                 }
             }
+        }
+    }
+
+    fn log_refusal(&self, now: Now, request: &ClientRequest) {
+        let Some(conn) = self.conns.get(&request.conn) else {
+            return;
+        };
+        if let Some(held_back) = self.shared.line_limiters.refused_operations.admit(now.mono) {
+            tracing::warn!(peer = %conn.shared.peer, session = %request.session, op = ?request.op,
+                bytes = request.body.len(),
+                "refusing a request that cannot be decoded, or whose transaction would be longer than \
+                 jute.maxbuffer and its extra size{held_back}");
         }
     }
 

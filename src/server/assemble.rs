@@ -1,13 +1,12 @@
 //! From a configuration to running threads.
 
 use std::hash::{BuildHasher, Hasher};
-use std::process;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::{JoinHandle, available_parallelism};
 use std::time::Duration;
 
-use anyhow::Context;
 use tokio::task::JoinHandle as Task;
 
 use super::client_task::ClientContext;
@@ -16,6 +15,7 @@ use super::core_thread::{self, CoreHandle};
 use super::four_letter::FourLetterAnswers;
 use super::os_disk::OsDisk;
 use super::snapshot_thread::{self, PurgeSchedule};
+use super::start_error::StartError;
 use super::workers::{AcceptConfig, Workers};
 use super::{listen, log_thread};
 use crate::auth::{AuthConfig, DigestAlg};
@@ -31,7 +31,7 @@ use crate::session::tracker::SessionTracker;
 use crate::shared::Shared;
 use crate::storage::data_dir::{self, DataDirLock};
 use crate::storage::log_writer::LogWriter;
-use crate::storage::recovery::{self, RecoveryReport};
+use crate::storage::recovery::{self, DigestMismatch, Recovered, TornTail};
 use crate::storage::{Compression, StorageConfig};
 
 /// A server that serves.
@@ -47,27 +47,21 @@ pub struct Running {
 }
 
 /// Opens the port and the data directory, recovers, and starts every thread.
-pub async fn start(config: &ServerConfig) -> anyhow::Result<Running> {
+pub async fn start(config: &ServerConfig) -> Result<Running, StartError> {
     let clock = Clock::start();
     let seed = random_seed();
     let storage = storage_config(config);
-    let lock = match data_dir::open(&OsDisk, &storage) {
-        Ok(lock) => lock,
-        Err(error) => {
-            tracing::error!("{error}");
-            // ExitCode.UNABLE_TO_ACCESS_DATADIR
-            process::exit(3);
-        }
-    };
+    let lock = data_dir::open(&OsDisk, &storage).map_err(StartError::DataDir)?;
     let listener = listen::client_listener(&config.client_port)?;
-    let recovered = recovery::recover(&OsDisk, &storage, seed)?;
-    report(&recovered.report, clock.now().mono);
+    let recovered = recovery::recover(&OsDisk, &storage, seed).map_err(StartError::Recovery)?;
+    report(&recovered, clock.now().mono);
     let tick = Millis(u64::from(config.session.tick_time_ms));
     let shared = Arc::new(Shared::new(recovered.tree, SessionTracker::new(tick, seed), seed));
-    shared
-        .metrics
-        .startup_txns_loaded
-        .record(recovered.report.txns_replayed);
+    let metrics = &shared.metrics;
+    metrics.startup_txns_loaded.record(recovered.report.txns_replayed);
+    metrics
+        .digest_mismatches_count
+        .add(recovered.report.digest_mismatches);
     let replica = Replica::new(
         Arc::clone(&shared),
         replica_config(config, seed),
@@ -113,7 +107,7 @@ fn start_workers(
     shared: &Arc<Shared>,
     core: &CoreHandle,
     clock: Clock,
-) -> anyhow::Result<Arc<Workers>> {
+) -> io::Result<Arc<Workers>> {
     let four_letter = FourLetterAnswers {
         whitelist: whitelist(&config.four_letter),
         conf: conf(config),
@@ -145,7 +139,7 @@ fn start_workers(
     let count = available_parallelism()
         .map_or(1, |cores| cores.get().saturating_sub(2))
         .max(1);
-    Workers::start(Arc::new(context), Arc::new(client), accept, count).context("cannot start client threads")
+    Workers::start(Arc::new(context), Arc::new(client), accept, count)
 }
 
 fn replica_config(config: &ServerConfig, hash_seed: u64) -> ReplicaConfig {
@@ -237,14 +231,61 @@ fn timeout(ms: u32) -> i32 {
     i32::try_from(ms).unwrap_or(i32::MAX)
 }
 
-fn report(report: &RecoveryReport, took: Millis) {
+/// Says what the data directory held and what was done to it.
+fn report(recovered: &Recovered, took: Millis) {
+    let report = &recovered.report;
     for warning in &report.warnings {
         tracing::warn!("{warning}");
     }
-    if let Some(snapshot) = &report.snapshot {
-        tracing::info!("Reading snapshot {}", snapshot.path.display());
+    match &report.snapshot {
+        Some(snapshot) => tracing::info!(
+            "Reading snapshot {} ({} bytes)",
+            snapshot.path.display(),
+            snapshot.len
+        ),
+        None => tracing::info!("no snapshot found: starting from an empty database"),
     }
-    tracing::info!(txns = report.txns_replayed, took_ms = took.0, "database loaded");
+    if let Some(torn) = &report.torn {
+        report_torn(torn);
+    }
+    for path in &report.removed_logs {
+        tracing::info!("removed {}, which held no transaction", path.display());
+    }
+    if let Some(DigestMismatch {
+        zxid,
+        expected,
+        found,
+    }) = report.first_digest_mismatch
+    {
+        tracing::error!(
+            "the digest of the database was not the one written with it {} time(s), first after transaction \
+             {zxid}: expected {expected:#x}, found {found:#x}. The database may differ from what was served \
+             before: compare it with a backup or another server",
+            report.digest_mismatches
+        );
+    }
+    if let Some(snapshot) = &report.snapshot_written {
+        tracing::info!("Snapshotting: {} to {}", snapshot.zxid, snapshot.path.display());
+    }
+    tracing::info!(
+        txns = report.txns_replayed,
+        znodes = recovered.tree.node_count() - 1,
+        took_ms = took.0,
+        "database loaded, last transaction {}",
+        recovered.last_zxid
+    );
+}
+
+fn report_torn(torn: &TornTail) {
+    let head: String = torn.head.iter().map(|byte| format!("{byte:02x}")).collect();
+    tracing::warn!(
+        "{} ended in an unfinished write, as a crash leaves it: {} bytes from offset {} on were cut ({}). \
+         They began {head}",
+        torn.path.display(),
+        torn.bytes,
+        torn.offset,
+        torn.damage
+    );
 }
 
 /// Differs from run to run, so that nobody outside can choose keys that collide.

@@ -3,33 +3,48 @@
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as StdListener, ToSocketAddrs};
 
-use anyhow::Context;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 
+use super::start_error::{ListenError, StartError};
 use crate::config::server_config::ClientPortConfig;
 
-/// Opens the client port: on the configured host, else on every interface.
-pub fn client_listener(config: &ClientPortConfig) -> anyhow::Result<Option<TcpListener>> {
+/// Opens the client port: on the configured host, else on every interface. Of a host with addresses of both
+/// families the older one counts, as in Java: clients that were told a name try it first.
+pub fn client_listener(config: &ClientPortConfig) -> Result<Option<TcpListener>, StartError> {
     let Some(port) = config.port else { return Ok(None) };
-    let candidates = match &config.host {
-        Some(host) => (host.as_str(), port)
-            .to_socket_addrs()
-            .with_context(|| format!("clientPortAddress {host} is not known"))?
-            .collect(),
-        None => vec![
-            SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)),
-            SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)),
-        ],
-    };
-    let mut failure = None;
-    for address in candidates {
-        match bind(address, config.listen_backlog) {
-            Ok(listener) => return Ok(Some(TcpListener::from_std(listener)?)),
-            Err(error) => failure = Some(anyhow::Error::from(error).context(bind_advice(address))),
+    let listener = match &config.host {
+        Some(host) => {
+            let address = resolve(host, port).map_err(StartError::Listen)?;
+            bind(address, config.listen_backlog).map_err(|error| refused(address, error))?
         }
-    }
-    Err(failure.unwrap_or_else(|| anyhow::anyhow!("clientPortAddress has no address")))
+        None => {
+            let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+            match bind(both, config.listen_backlog) {
+                // On a system without the newer family.
+                Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+                    let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+                    bind(address, config.listen_backlog).map_err(|error| refused(address, error))?
+                }
+                bound => bound.map_err(|error| refused(both, error))?,
+            }
+        }
+    };
+    Ok(Some(TcpListener::from_std(listener)?))
+}
+
+fn resolve(host: &str, port: u16) -> Result<SocketAddr, ListenError> {
+    let unknown = |error| ListenError::Unknown {
+        host: host.to_owned(),
+        error,
+    };
+    let addresses = (host, port).to_socket_addrs().map_err(unknown)?;
+    let preferred = addresses.min_by_key(SocketAddr::is_ipv6);
+    preferred.ok_or_else(|| unknown(io::ErrorKind::NotFound.into()))
+}
+
+fn refused(address: SocketAddr, error: io::Error) -> StartError {
+    StartError::Listen(ListenError::Refused { address, error })
 }
 
 fn bind(address: SocketAddr, backlog: u32) -> io::Result<StdListener> {
@@ -43,11 +58,4 @@ fn bind(address: SocketAddr, backlog: u32) -> io::Result<StdListener> {
     socket.bind(&address.into())?;
     socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
     Ok(socket.into())
-}
-
-fn bind_advice(address: SocketAddr) -> String {
-    format!(
-        "cannot listen on {address}: another server may run already (zkserver status); \
-         clientPort and clientPortAddress choose another address"
-    )
 }

@@ -1,10 +1,9 @@
-//! Log lines: text shaped as ZooKeeper's, or JSON; and a limit for lines that a client could flood.
+//! Log lines: text shaped as ZooKeeper's, or JSON.
 //!
 //! Invariant: one event is one line, whatever is in it: control characters are written as escapes.
 
 use std::fmt;
 
-use parking_lot::Mutex;
 use tracing::{Event, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::Writer;
@@ -50,50 +49,6 @@ pub fn filter(level: &str) -> Result<EnvFilter, LoggingError> {
         }
     }
     EnvFilter::try_new(level.replace(' ', "")).map_err(|_| wrong())
-}
-
-/// Lets a bounded number of lines pass per window of time and counts the others.
-pub struct LineLimiter {
-    lines_max: u32,
-    window_ms: u64,
-    state: Mutex<Window>,
-}
-
-struct Window {
-    start_ms: u64,
-    passed: u32,
-    held_back: u64,
-}
-
-impl LineLimiter {
-    /// At most `lines_max` lines in each `window_ms`.
-    pub const fn new(lines_max: u32, window_ms: u64) -> LineLimiter {
-        let state = Mutex::new(Window {
-            start_ms: 0,
-            passed: 0,
-            held_back: 0,
-        });
-        LineLimiter {
-            lines_max,
-            window_ms,
-            state,
-        }
-    }
-
-    /// Whether a line may be logged at this monotonic time: if so, how many were held back since the last.
-    pub fn admit(&self, now_ms: u64) -> Option<u64> {
-        let mut window = self.state.lock();
-        if now_ms.saturating_sub(window.start_ms) >= self.window_ms {
-            window.start_ms = now_ms;
-            window.passed = 0;
-        }
-        if window.passed >= self.lines_max {
-            window.held_back += 1;
-            return None;
-        }
-        window.passed += 1;
-        Some(std::mem::take(&mut window.held_back))
-    }
 }
 
 /// `2026-01-31T12:00:00.000000Z [myid:1] - INFO  [core:zkserver::server] - text key=value`.
@@ -153,7 +108,7 @@ mod tests {
 
     use parking_lot::Mutex;
 
-    use super::{LineLimiter, TextLine, filter};
+    use super::{TextLine, filter};
 
     #[derive(Clone, Default)]
     struct Captured(Arc<Mutex<Vec<u8>>>);
@@ -217,19 +172,5 @@ mod tests {
         for level in ["", "verbose", "info,zkserver::storage", "info,x=loud"] {
             assert!(filter(level).is_err(), "{level}");
         }
-    }
-
-    #[test]
-    fn lines_beyond_the_limit_are_counted_and_told_later() {
-        let limiter = LineLimiter::new(2, 1_000);
-        assert_eq!(limiter.admit(5_000), Some(0));
-        assert_eq!(limiter.admit(5_100), Some(0));
-        assert_eq!(limiter.admit(5_200), None);
-        assert_eq!(limiter.admit(5_999), None);
-        assert_eq!(limiter.admit(6_000), Some(2));
-        assert_eq!(limiter.admit(6_001), Some(0));
-        assert_eq!(limiter.admit(6_002), None);
-        // A time that runs backwards neither panics nor opens the window.
-        assert_eq!(limiter.admit(10), None);
     }
 }

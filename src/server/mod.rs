@@ -11,35 +11,36 @@ mod four_letter;
 mod listen;
 mod log_thread;
 mod snapshot_thread;
+mod start_error;
 mod workers;
 
-use std::process::ExitCode;
 use std::thread::JoinHandle;
 
-use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::ServerConfig;
 use assemble::Running;
 
+pub use assemble::storage_config;
 pub use four_letter::version_text;
+pub use start_error::{ListenError, StartError};
 
 /// Runs a standalone server until it is told to end (SIGTERM, SIGINT).
-pub fn run(config: ServerConfig) -> anyhow::Result<ExitCode> {
+pub fn run(config: &ServerConfig) -> Result<(), StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
-        let running = assemble::start(&config).await?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let running = assemble::start(config).await?;
         let name = tokio::select! {
             _ = terminate.recv() => "SIGTERM",
             _ = interrupt.recv() => "SIGINT",
         };
         tracing::info!("{name}: shutting down");
         stop(running);
-        Ok(ExitCode::SUCCESS)
+        Ok(())
     })
 }
 
@@ -60,10 +61,6 @@ fn join(thread: JoinHandle<()>) {
 
 /// Ends the process at once: going on could lose or corrupt what was acknowledged.
 fn end_process(reason: &str) -> ! {
-    end_process_with(1, reason)
-}
-
-fn end_process_with(code: i32, reason: &str) -> ! {
     tracing::error!("{reason}; the server ends");
-    std::process::exit(code)
+    std::process::exit(1)
 }

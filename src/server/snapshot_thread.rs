@@ -9,7 +9,6 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::clock::Clock;
 use super::core_thread::CoreHandle;
-use super::end_process_with;
 use crate::replica::Input;
 use crate::shared::Shared;
 use crate::storage::disk::Disk;
@@ -87,10 +86,17 @@ impl<D: Disk> Snapshots<D> {
             Ok(file) => {
                 let took = (self.clock.now().mono - start).0;
                 self.shared.metrics.snapshottime.record(took);
-                tracing::info!(file = %file.path.display(), bytes = file.len, took_ms = took, "Snapshot taken");
+                tracing::info!(file = %file.path.display(), bytes = file.len, took_ms = took,
+                    "Snapshot taken");
             }
-            // Exit code 10, as Apache's (ExitCode.TXNLOG_ERROR_TAKING_SNAPSHOT).
-            Err(error) => end_process_with(10, &format!("cannot take a snapshot: {error}")),
+            // Apache ends here. Nothing is lost, though: the log holds everything, and goes on.
+            Err(error) => {
+                self.shared.metrics.snapshot_error_count.add(1);
+                tracing::error!(
+                    "cannot take a snapshot: {error}. The server goes on, no log is removed meanwhile, and a \
+                     restart takes longer; the next attempt is after the next snapCount transactions"
+                );
+            }
         }
         self.core.submit(vec![Input::SnapshotTaken]);
     }

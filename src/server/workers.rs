@@ -16,7 +16,7 @@ use super::client_task::{self, ClientContext};
 use crate::auth::ip_id;
 use crate::client::{ClientConfig, ClientConn};
 use crate::ids::ConnId;
-use crate::shared::ConnShared;
+use crate::shared::{ConnShared, HeldBack};
 
 /// Limits on connections.
 #[derive(Clone, Copy, Debug)]
@@ -100,7 +100,9 @@ impl Workers {
                 }
                 Err(error) => {
                     // Mostly a lack of file descriptors: others have to go before one more can come.
-                    tracing::warn!(%error, "cannot accept a connection");
+                    self.log_refusal(|held_back| {
+                        tracing::warn!(%error, "cannot accept a connection{held_back}");
+                    });
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -111,7 +113,9 @@ impl Workers {
         let ip = peer.ip().to_canonical();
         if let Some(limit) = self.limit_reached(ip) {
             self.context.shared.metrics.connection_rejected.add(1);
-            tracing::warn!("Too many connections from {ip} - max is {limit}");
+            self.log_refusal(|held_back| {
+                tracing::warn!("Too many connections from /{ip} - max is {limit}{held_back}");
+            });
             // The reference resets such connections: the client goes on to another server at once.
             return SockRef::from(&stream).set_linger(Some(Duration::ZERO));
         }
@@ -132,6 +136,13 @@ impl Workers {
             peer: SocketAddr::new(ip, peer.port()),
         });
         Ok(())
+    }
+
+    fn log_refusal(&self, log: impl FnOnce(HeldBack)) {
+        let ClientContext { shared, clock, .. } = &*self.context;
+        if let Some(held_back) = shared.line_limiters.refused_connections.admit(clock.now().mono) {
+            log(held_back);
+        }
     }
 
     fn limit_reached(&self, ip: IpAddr) -> Option<u32> {

@@ -4,6 +4,7 @@
 //! Only the core thread takes the tree's write lock. Locks are taken in the order tree, then one of the
 //! others, and never two of the others at once.
 
+mod line_limiter;
 mod outbox;
 mod stats;
 
@@ -15,6 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU64, AtomicUsize
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 
+pub use line_limiter::{HeldBack, LineLimiter, LineLimiters};
 pub use outbox::{Drained, Established, Outbox};
 pub use stats::{ConnStats, Latency, ServerStats};
 
@@ -47,6 +49,8 @@ pub struct Shared {
     pub outstanding: AtomicUsize,
     /// Whether clients are served.
     pub is_serving: AtomicBool,
+    /// For log lines that a client could flood.
+    pub line_limiters: LineLimiters,
 }
 
 impl Shared {
@@ -62,6 +66,7 @@ impl Shared {
             response_size: ResponseSize::default(),
             outstanding: AtomicUsize::new(0),
             is_serving: AtomicBool::new(false),
+            line_limiters: LineLimiters::default(),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! What waits to be sent on one connection: watch events and the replies of requests that went through the core.
+//! What waits to be sent on one connection: watch events, and the replies of requests that went through the
+//! core.
 //!
 //! The watch contract rests here. Events and replies are pushed while the tree is write-locked, and a
 //! connection drains its outbox inside the same read guard under which it then reads the tree. So no reply

@@ -73,7 +73,7 @@ pub trait DiskFile: Send + 'static {
 
 /// A call to the disk that failed: what was tried, on which file, and what the disk said.
 #[derive(Debug, Error)]
-#[error("cannot {doing} {}: {source}", .path.display())]
+#[error("cannot {doing} {}: {source}{}", .path.display(), advice(source))]
 pub struct DiskError {
     /// A verb.
     pub doing: &'static str,
@@ -81,6 +81,18 @@ pub struct DiskError {
     pub path: PathBuf,
     /// The disk's answer.
     pub source: io::Error,
+}
+
+/// What to do, where the disk's answer leaves no doubt.
+fn advice(error: &io::Error) -> &'static str {
+    use io::ErrorKind;
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the system's errors are not ours")]
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "; make room there",
+        ErrorKind::PermissionDenied => "; it must belong to the user that runs the server",
+        ErrorKind::ReadOnlyFilesystem => "; its file system must be writable",
+        _ => "",
+    }
 }
 
 /// Says what was tried when a call failed.

@@ -24,18 +24,19 @@ pub fn write<D: Disk>(
     chunks: impl FnMut(&mut Vec<u8>) -> bool,
 ) -> Result<SnapshotFile, DiskError> {
     let temporary = config.snap_dir.join(TEMPORARY_NAME);
-    let written = write_temporary(disk, config, head, chunks, &temporary);
+    let path = config.snap_dir.join(snapshot_name(head.zxid, config.compression));
+    let written = write_temporary(disk, config, head, chunks, &temporary).and_then(|len| {
+        let renamed = disk.rename(&temporary, &path);
+        renamed.doing("rename a snapshot to", &path).map(|()| len)
+    });
     let len = match written {
         Ok(len) => len,
         Err(error) => {
-            // What is left is overwritten by the next snapshot and removed by the next start.
+            // If this fails, too: it is overwritten by the next snapshot and removed by the next start.
             let _ = disk.remove(&temporary);
             return Err(error);
         }
     };
-    let path = config.snap_dir.join(snapshot_name(head.zxid, config.compression));
-    disk.rename(&temporary, &path)
-        .doing("rename a snapshot to", &path)?;
     disk.sync_dir(&config.snap_dir).doing("sync", &config.snap_dir)?;
     Ok(SnapshotFile {
         zxid: head.zxid,

@@ -1,7 +1,7 @@
 //! Digests, version 2 (DigestCalculator): the tree's is the sum of its nodes', modulo 2^64.
 //!
-//! A node's is a CRC-32 of path, data and bookkeeping, in this order. The first two change seldom, so that the
-//! checksum up to there is kept with the node and a change of the bookkeeping costs 60 bytes.
+//! A node's is a CRC-32 of path, data and bookkeeping, in this order. The first two change seldom, so that
+//! the checksum up to there is kept with the node and a change of the bookkeeping costs 60 bytes.
 
 use crate::proto::stat::StatPersisted;
 

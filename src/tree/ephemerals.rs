@@ -18,8 +18,8 @@ pub enum NodeKind {
 }
 
 impl NodeKind {
-    /// Reads a stored owner. TTL nodes are recognised whether or not they can be made here: a server that takes
-    /// them for ephemerals deletes them.
+    /// Reads a stored owner. TTL nodes are recognised whether or not they can be made here: a server that
+    /// takes them for ephemerals deletes them.
     pub fn from_owner(owner: i64) -> NodeKind {
         match owner {
             0 => NodeKind::Persistent,

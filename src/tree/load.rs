@@ -81,8 +81,8 @@ impl DataTree {
         Ok(())
     }
 
-    /// Takes a node; its parent came before, the root's path is empty. A node whose ACL did not come is open to
-    /// nobody.
+    /// Takes a node; its parent came before, the root's path is empty. A node whose ACL did not come is open
+    /// to nobody.
     pub fn load_node(
         &mut self,
         path: &str,

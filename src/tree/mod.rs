@@ -1,8 +1,9 @@
 //! The znodes: what they hold, how they hang together, and the one way they change, `process_txn`.
 //!
-//! The tree is a slab of nodes linked to parent and siblings, and one index of names for all of it. There are no
-//! full paths and no sets of children: a znode with a name of 7 bytes and 100 bytes of data takes about 235 bytes.
-//! Every change keeps the digest of the tree, and while a snapshot is under way what the snapshot is to show.
+//! The tree is a slab of nodes linked to parent and siblings, and one index of names for all of it. There are
+//! no full paths and no sets of children: a znode with a name of 7 bytes and 100 bytes of data takes about
+//! 235 bytes. Every change keeps the digest of the tree, and while a snapshot is under way what the snapshot
+//! is to show.
 
 pub mod acl_cache;
 pub mod digest;

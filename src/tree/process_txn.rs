@@ -1,7 +1,8 @@
 //! Transactions applied (DataTree.processTxn).
 //!
-//! The same on a live server and in a replay onto a fuzzy snapshot, which may show a transaction already, wholly or
-//! in part: nothing is refused that the log holds, what does not fit is passed over, and nothing panics.
+//! The same on a live server and in a replay onto a fuzzy snapshot, which may show a transaction already,
+//! wholly or in part: nothing is refused that the log holds, what does not fit is passed over, and nothing
+//! panics.
 
 use std::sync::Arc;
 
@@ -18,7 +19,8 @@ use crate::proto::txn::{CreateKind, CreateTxn, Txn, TxnHeader};
 /// What a transaction came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TxnResult {
-    /// `Ok`, the error that was logged, or why it does not fit the tree. Of a multi, the first that is not `Ok`.
+    /// `Ok`, the error that was logged, or why it does not fit the tree. Of a multi, the first that is not
+    /// `Ok`.
     pub error: ErrorCode,
     /// The node after create, setData and setACL.
     pub stat: Option<Stat>,
@@ -170,8 +172,8 @@ impl DataTree {
         TxnResult::done(NodeRef::new(self, id))
     }
 
-    /// Counts a child in at its parent, if the parent does not count it yet. Replays come here twice, and once
-    /// the counter is at its end nothing is larger.
+    /// Counts a child in at its parent, if the parent does not count it yet. Replays come here twice, and
+    /// once the counter is at its end nothing is larger.
     fn raise_cversion(&mut self, parent: u32, parent_cversion: i32, zxid: Zxid) {
         let cversion = self.nodes.get(parent).cversion;
         let raised = match parent_cversion {

@@ -1,8 +1,8 @@
 //! The tree as it was at one zxid, walked in pieces while transactions go on.
 //!
-//! Before a node changes for the first time in a pass, what the snapshot is to show of it goes to an overlay. Nodes
-//! that are deleted stay linked as tombstones, nodes that are created are marked and passed over, so that the walk
-//! finds every node of the beginning, each once.
+//! Before a node changes for the first time in a pass, what the snapshot is to show of it goes to an overlay.
+//! Nodes that are deleted stay linked as tombstones, nodes that are created are marked and passed over, so
+//! that the walk finds every node of the beginning, each once.
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -80,8 +80,9 @@ impl DataTree {
         }
     }
 
-    /// Appends nodes as a snapshot holds them, parents first, until `bytes_max` more bytes are there or none is
-    /// left: then the answer is true. A node is never split, so that one of any size may exceed `bytes_max`.
+    /// Appends nodes as a snapshot holds them, parents first, until `bytes_max` more bytes are there or none
+    /// is left: then the answer is true. A node is never split, so that one of any size may exceed
+    /// `bytes_max`.
     pub fn snapshot_chunk(&self, cursor: &mut SnapshotCursor, out: &mut Vec<u8>, bytes_max: usize) -> bool {
         let enough = out.len().saturating_add(bytes_max);
         while !cursor.is_finished {

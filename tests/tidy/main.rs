@@ -235,9 +235,18 @@ impl Source {
             let is_file = rest[name.len()..].trim_start().starts_with(';');
             is_file.then(|| [format!("{folder}/{name}.rs"), format!("{folder}/{name}/mod.rs")])
         };
+        let named = |line: &str| {
+            let name = line
+                .trim_start()
+                .strip_prefix("#[path = \"")?
+                .strip_suffix("\"]")?;
+            Some([format!("{folder}/{name}"), String::new()])
+        };
+        let by_name = self.text.lines().filter_map(named);
         words(&self.code, "mod")
             .into_iter()
             .filter_map(submodule)
+            .chain(by_name)
             .collect()
     }
 
@@ -409,6 +418,8 @@ fn dead_files_are_found() {
         source("tests/x.rs", "mod support;"),
         source("tests/support/mod.rs", "mod y;"),
         source("tests/support/y.rs", ""),
+        source("tests/z.rs", "#[path = \"support/w.rs\"]\nmod w;"),
+        source("tests/support/w.rs", ""),
     ];
     assert!(dead_files(&sources).is_empty());
     sources.push(source("src/c.rs", ""));

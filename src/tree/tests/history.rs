@@ -272,7 +272,10 @@ proptest! {
     }
 
     #[test]
-    fn a_second_replay_of_the_end_changes_nothing(choices in choices(120), from in any::<prop::sample::Index>()) {
+    fn a_second_replay_of_the_end_changes_nothing(
+        choices in choices(120),
+        from in any::<prop::sample::Index>(),
+    ) {
         let (mut tree, mut model) = (DataTree::new(4), Model::new());
         let mut steps = vec![];
         for choice in choices {

@@ -72,7 +72,8 @@ proptest! {
         }
         let then = model.clone();
         let head = tree.snapshot_begin();
-        prop_assert_eq!((head.zxid, head.digest, head.nodes_estimate), (then.zxid, then.digest(), then.nodes.len()));
+        let expected = (then.zxid, then.digest(), then.nodes.len());
+        prop_assert_eq!((head.zxid, head.digest, head.nodes_estimate), expected);
         let (mut cursor, mut image, mut is_finished) = (SnapshotCursor::default(), vec![], false);
         for (steps, bytes_max) in during {
             go_on(&mut tree, &mut model, &steps);
