@@ -217,8 +217,9 @@ fn a_toml_file_gives_the_same_structure() {
 
 #[test]
 fn the_sample_is_without_fault_and_says_the_defaults() {
-    let text = include_str!("../../../conf/zoo.cfg");
-    let loaded = Place::new("zoo.cfg", text).load();
+    // The machine may have a myid where the sample keeps its data.
+    let text = include_str!("../../../conf/zoo.cfg").replace("/var/lib/zookeeper", "/nonexistent/zookeeper");
+    let loaded = Place::new("zoo.cfg", &text).load();
     assert_eq!(loaded.problems, []);
     assert_eq!(loaded.config.four_letter, FourLetterConfig::default());
     assert_eq!(loaded.config.purge, ServerConfig::default().purge);
