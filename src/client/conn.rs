@@ -87,6 +87,8 @@ struct Batch {
     frames: usize,
     bytes: usize,
     reads: u64,
+    /// The last, the least and the greatest reply to a read, in bytes.
+    reply_bytes: Option<[usize; 3]>,
     last: Option<(OpCode, i32)>,
     has_more: bool,
 }
@@ -286,7 +288,11 @@ impl ClientConn {
         }
         self.shared.touch(now.mono);
         if self.outstanding == 0 && !op.is_write() && op != OpCode::Sync {
+            let start = self.output.len();
             self.read(header.xid, op, body, shared, tree);
+            let bytes = self.output.len() - start - 4;
+            let [_, least, greatest] = batch.reply_bytes.unwrap_or([bytes; 3]);
+            batch.reply_bytes = Some([bytes, least.min(bytes), greatest.max(bytes)]);
             batch.reads += 1;
             batch.last = Some((op, header.xid));
             return Next::Go;
@@ -379,6 +385,9 @@ impl ClientConn {
             shared.stats.packets_sent.fetch_add(batch.reads, Relaxed);
             shared.stats.latency.record(batch.reads, 0);
             shared.metrics.readlatency.record_many(0, batch.reads);
+            for bytes in batch.reply_bytes.into_iter().flatten().rev() {
+                shared.response_size.record(bytes);
+            }
             own.sent.fetch_add(batch.reads, Relaxed);
             own.latency.record(batch.reads, 0);
             own.note(op, xid, last_zxid, now.mono.0);

@@ -101,10 +101,12 @@ impl Replica {
                 received,
             }) if *expected == zxid => {
                 let (xid, op, received) = (*xid, *op, *received);
-                let is_first = conn
-                    .shared
-                    .outbox
-                    .push_reply(|out| reply::write(out, xid, zxid, txn, result));
+                let response_size = &self.shared.response_size;
+                let is_first = conn.shared.outbox.push_reply(|out| {
+                    let start = out.len();
+                    reply::write(out, xid, zxid, txn, result);
+                    response_size.record(out.len() - start - 4);
+                });
                 if is_first {
                     outputs.wake.push(Arc::clone(&conn.shared));
                 }
@@ -217,6 +219,7 @@ impl ChangeSink for Events<'_> {
             outputs,
         } = self;
         let mut encoded: Option<EventType> = None;
+        let mut told = [0u64; 5];
         replica
             .shared
             .watches
@@ -233,10 +236,28 @@ impl ChangeSink for Events<'_> {
                     event::encode_frame(event, path, *zxid, frame);
                     encoded = Some(event);
                 }
+                told[event as usize] += 1;
                 if conn.shared.outbox.push_event(frame) {
                     outputs.wake.push(Arc::clone(&conn.shared));
                 }
             });
+        count_told(&replica.shared, &told);
+    }
+}
+
+/// How many watchers each kind of event went to.
+fn count_told(shared: &Shared, told: &[u64; 5]) {
+    let metrics = &shared.metrics;
+    let summaries = [
+        (EventType::NodeCreated, &metrics.node_created_watch_count),
+        (EventType::NodeDeleted, &metrics.node_deleted_watch_count),
+        (EventType::NodeDataChanged, &metrics.node_changed_watch_count),
+        (EventType::NodeChildrenChanged, &metrics.node_children_watch_count),
+    ];
+    for (event, summary) in summaries {
+        if told[event as usize] > 0 {
+            summary.record(told[event as usize]);
+        }
     }
 }
 
@@ -256,6 +277,11 @@ fn answered(
 ) {
     let latency_ms = (now - received).0;
     shared.stats.latency.record(1, latency_ms);
+    if op.is_write() {
+        shared.metrics.updatelatency.record(latency_ms);
+    } else {
+        shared.metrics.readlatency.record(latency_ms);
+    }
     conn.stats.latency.record(1, latency_ms);
     conn.stats.note(op, xid, zxid, now.0);
     shared

@@ -87,6 +87,7 @@ async fn serve(
             }
             ready = stream.writable(), if !is_sent => ready?,
             () = sleep_until(deadline), if conn.is_new() => {
+                context.shared.metrics.sessionless_connections_expired.add(1);
                 tracing::debug!(peer = %conn.shared().peer, "closing a connection that asked for no session");
                 return Ok(End::Gone);
             }
