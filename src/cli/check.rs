@@ -7,9 +7,14 @@ use std::process::ExitCode;
 
 use rustix::fs::{Access, FlockOperation, access, flock, statvfs};
 
+use super::dry_disk::DryDisk;
 use super::{EXIT_ARGUMENTS, EXIT_DATA_DIR, Setup, Streams, report, run};
-use crate::config::server_config::StorageConfig;
-use crate::config::{Origin, Problem, Severity};
+use crate::config::server_config;
+use crate::config::{Origin, Problem, ServerConfig, Severity};
+use crate::server;
+use crate::storage::StorageConfig;
+use crate::storage::data_dir::{self, LOCK_NAME};
+use crate::storage::recovery::{self, Recovered};
 
 /// Prints what is wrong and how to mend it.
 /// Exit codes: 0 the server would start, 2 the configuration is wrong, 3 the data is.
@@ -25,24 +30,31 @@ pub fn check(setup: &Setup, streams: &mut Streams<'_>) -> anyhow::Result<ExitCod
         None => writeln!(streams.out, "myid: none (a standalone server needs none)")?,
     }
     // Directories that a wrong configuration names say nothing about the data.
-    let data_problems = if setup.loaded.has_errors() {
-        Vec::new()
+    let data = if setup.loaded.has_errors() {
+        Data::default()
     } else {
-        check_storage(&config.storage)
+        Data::check(config)
     };
     if !setup.loaded.has_errors() {
-        section(streams.out, "data", &data_problems)?;
+        section(streams.out, "data", &data.problems)?;
+    }
+    if let Some(held) = &data.held {
+        writeln!(streams.out, "{held}")?;
     }
     let is_wrong = |problems: &[Problem]| problems.iter().any(|problem| problem.severity == Severity::Error);
     if is_wrong(&config_problems) {
         writeln!(streams.out, "The server would not start with this configuration.")?;
         return Ok(ExitCode::from(EXIT_ARGUMENTS));
     }
-    if is_wrong(&data_problems) {
+    if is_wrong(&data.problems) {
         writeln!(streams.out, "The server would not start on this data.")?;
         return Ok(ExitCode::from(EXIT_DATA_DIR));
     }
-    writeln!(streams.out, "The server would start.")?;
+    let verdict = match data.is_in_use {
+        true => "A server is running on this data; with this configuration it would start again.",
+        false => "The server would start.",
+    };
+    writeln!(streams.out, "{verdict}")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -55,52 +67,114 @@ fn section(out: &mut dyn Write, name: &str, problems: &[Problem]) -> io::Result<
     report(problems, Severity::Warning, out)
 }
 
-/// What can be seen of the data directories from outside.
-fn check_storage(storage: &StorageConfig) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    check_dir("dataDir", &storage.data_dir, storage, &mut problems);
-    if storage.is_log_dir_separate() {
-        check_dir("dataLogDir", &storage.data_log_dir, storage, &mut problems);
+/// What there is to say about the data directories.
+#[derive(Default)]
+struct Data {
+    problems: Vec<Problem>,
+    /// A server runs on it.
+    is_in_use: bool,
+    /// What a start would find.
+    held: Option<String>,
+}
+
+impl Data {
+    fn check(config: &ServerConfig) -> Data {
+        let storage = &config.storage;
+        let mut data = Data::default();
+        let mut dirs = vec![("dataDir", &storage.data_dir)];
+        if storage.is_log_dir_separate() {
+            dirs.push(("dataLogDir", &storage.data_log_dir));
+        }
+        for (key, dir) in dirs {
+            check_dir(key, dir, storage, &mut data.problems);
+            if is_locked(&dir.join(LOCK_NAME)) {
+                data.is_in_use = true;
+                let text = "a server is running on this directory: its files are changing and were not read";
+                data.warn(dir, text.to_owned());
+            }
+        }
+        let is_readable = data
+            .problems
+            .iter()
+            .all(|problem| problem.severity != Severity::Error);
+        if is_readable && !data.is_in_use {
+            data.recover(&server::storage_config(config));
+        }
+        data
     }
-    let snap_names = Names::of(&storage.snap_dir(), &mut problems);
-    let log_names = if storage.is_log_dir_separate() {
-        let log_names = Names::of(&storage.log_dir(), &mut problems);
-        if let Some(name) = snap_names.logs.first() {
-            problems.push(misplaced(
-                &storage.snap_dir(),
-                name,
-                "Snapshot directory has log files",
-            ));
+
+    /// Recovers as a start would, but writes nothing.
+    fn recover(&mut self, storage: &StorageConfig) {
+        if let Err(error) = data_dir::check_places(&DryDisk, storage) {
+            self.refuse(&storage.snap_dir, error.to_string());
         }
-        if let Some(name) = log_names.snapshots.first() {
-            problems.push(misplaced(
-                &storage.log_dir(),
-                name,
-                "Log directory has snapshot files",
-            ));
+        match recovery::recover(&DryDisk, storage, HASH_SEED) {
+            Ok(recovered) => {
+                self.report(&recovered, storage);
+                self.held = Some(summary(&recovered));
+            }
+            Err(error) => {
+                self.refuse(&storage.snap_dir, error.to_string());
+                let listing = data_dir::list(&DryDisk, storage).unwrap_or_default();
+                for warning in listing.warnings() {
+                    self.warn(&storage.snap_dir, warning);
+                }
+            }
         }
-        log_names.logs
-    } else {
-        snap_names.logs
+    }
+
+    /// What a start would mend.
+    fn report(&mut self, recovered: &Recovered, storage: &StorageConfig) {
+        let report = &recovered.report;
+        for warning in &report.warnings {
+            self.warn(&storage.snap_dir, warning.clone());
+        }
+        if let Some(torn) = &report.torn {
+            let text = format!(
+                "ends at offset {} in an unfinished write, as a crash leaves it ({}): \
+                 the start cuts its {} bytes",
+                torn.offset, torn.damage, torn.bytes
+            );
+            self.warn(&torn.path, text);
+        }
+        for path in &report.removed_logs {
+            self.warn(path, "holds no transaction: the start removes it".to_owned());
+        }
+        if let Some(mismatch) = &report.first_digest_mismatch {
+            let text = format!(
+                "the digest of the database is not the one written with it {} time(s), first after \
+                 transaction {}: compare the database with a backup or another server",
+                report.digest_mismatches, mismatch.zxid
+            );
+            self.warn(&storage.snap_dir, text);
+        }
+    }
+
+    fn warn(&mut self, path: &Path, text: String) {
+        let origin = Origin::File(path.to_owned());
+        self.problems.push(Problem::warning(origin, text));
+    }
+
+    fn refuse(&mut self, path: &Path, text: String) {
+        let origin = Origin::File(path.to_owned());
+        self.problems.push(Problem::error(origin, text));
+    }
+}
+
+/// Znodes are counted as `srvr` counts them.
+fn summary(recovered: &Recovered) -> String {
+    let znodes = recovered.tree.node_count();
+    let start = match &recovered.report.snapshot {
+        Some(snapshot) => snapshot.path.display().to_string(),
+        None => "nothing".to_owned(),
     };
-    if snap_names.snapshots.is_empty() && !log_names.is_empty() && !storage.snapshot_trust_empty {
-        let text = "No snapshot found, but there are log entries: a snapshot was lost. Restore it; \
-                    only when the data never had one (ZooKeeper 3.4), \
-                    set snapshot.trust.empty=true for one start";
-        problems.push(Problem::error(Origin::File(storage.snap_dir()), text));
-    }
-    problems
+    format!(
+        "database: {znodes} znodes, last transaction {}, from {start} and {} transaction(s) behind it",
+        recovered.last_zxid, recovered.report.txns_replayed
+    )
 }
 
-fn misplaced(dir: &Path, name: &str, text: &str) -> Problem {
-    let text = format!(
-        "{text} (the first is {name}). Check if dataLogDir and dataDir configuration is correct; \
-         if dataLogDir is new, move the files log.* there and the files snapshot.* to dataDir"
-    );
-    Problem::error(Origin::File(dir.to_owned()), text)
-}
-
-fn check_dir(key: &str, dir: &Path, storage: &StorageConfig, problems: &mut Vec<Problem>) {
+fn check_dir(key: &str, dir: &Path, storage: &server_config::StorageConfig, problems: &mut Vec<Problem>) {
     let origin = Origin::File(dir.to_owned());
     if !dir.exists() {
         problems.push(missing_dir(key, dir, storage));
@@ -123,10 +197,6 @@ fn check_dir(key: &str, dir: &Path, storage: &StorageConfig, problems: &mut Vec<
     if !version_dir.is_dir() && !storage.auto_create {
         problems.push(missing_dir(key, &version_dir, storage));
     }
-    if is_locked(&dir.join(LOCK_NAME)) {
-        let text = "a server is running on this directory: another one would not start";
-        problems.push(Problem::warning(origin.clone(), text));
-    }
     let Ok(space) = statvfs(dir) else {
         return;
     };
@@ -141,7 +211,7 @@ fn check_dir(key: &str, dir: &Path, storage: &StorageConfig, problems: &mut Vec<
     }
 }
 
-fn missing_dir(key: &str, dir: &Path, storage: &StorageConfig) -> Problem {
+fn missing_dir(key: &str, dir: &Path, storage: &server_config::StorageConfig) -> Problem {
     let origin = Origin::File(dir.to_owned());
     if !storage.auto_create {
         let text = format!(
@@ -164,73 +234,8 @@ fn missing_dir(key: &str, dir: &Path, storage: &StorageConfig) -> Problem {
     }
 }
 
-/// Names of data files in a directory.
-#[derive(Default)]
-struct Names {
-    logs: Vec<String>,
-    snapshots: Vec<String>,
-}
-
-impl Names {
-    fn of(dir: &Path, problems: &mut Vec<Problem>) -> Names {
-        let mut names = Names::default();
-        let entries = match fs::read_dir(dir) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return names,
-            Err(error) => {
-                problems.push(Problem::error(
-                    Origin::File(dir.to_owned()),
-                    format!("cannot be read: {error}"),
-                ));
-                return names;
-            }
-        };
-        let mut found: Vec<String> = entries
-            .flatten()
-            .map(|entry| entry.file_name().to_string_lossy().into_owned())
-            .collect();
-        found.sort();
-        for name in found {
-            match kind_of(&name) {
-                Some(Kind::Log) => names.logs.push(name),
-                Some(Kind::Snapshot) => names.snapshots.push(name),
-                Some(Kind::Doubtful) => {
-                    let text = "is not a name of a log or snapshot: it is left alone here, \
-                                but Apache would read or delete it; move it elsewhere";
-                    problems.push(Problem::warning(Origin::File(dir.join(name)), text));
-                }
-                None => {}
-            }
-        }
-        names
-    }
-}
-
-enum Kind {
-    Log,
-    Snapshot,
-    /// The name begins as a data file's, but goes on otherwise.
-    Doubtful,
-}
-
-fn kind_of(name: &str) -> Option<Kind> {
-    let is_zxid = |text: &str| !text.is_empty() && u64::from_str_radix(text, 16).is_ok();
-    if let Some(zxid) = name.strip_prefix("log.") {
-        return Some(if is_zxid(zxid) { Kind::Log } else { Kind::Doubtful });
-    }
-    let rest = name.strip_prefix("snapshot.")?;
-    let zxid = rest
-        .strip_suffix(".gz")
-        .or_else(|| rest.strip_suffix(".snappy"))
-        .unwrap_or(rest);
-    Some(if is_zxid(zxid) {
-        Kind::Snapshot
-    } else {
-        Kind::Doubtful
-    })
-}
-
-/// Another process holds the lock file.
+/// Another process holds the lock file. Looking takes a shared lock for an instant; a server that runs is not
+/// disturbed by that.
 fn is_locked(path: &Path) -> bool {
     let Ok(file) = fs::File::open(path) else {
         return false;
@@ -239,5 +244,6 @@ fn is_locked(path: &Path) -> bool {
         .is_err_and(|error| error == rustix::io::Errno::WOULDBLOCK)
 }
 
-const LOCK_NAME: &str = "zkserver.lock";
+/// Nobody chooses names to make a check slow.
+const HASH_SEED: u64 = 0;
 const FREE_BYTES_MIN: u64 = 64 << 20;

@@ -4,6 +4,7 @@
 
 pub mod check;
 pub mod control;
+mod dry_disk;
 pub mod dump_log;
 pub mod dump_snapshot;
 pub mod pid_file;

@@ -1,13 +1,19 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command as Process, ExitCode, Stdio};
 use std::thread;
 
 use tempfile::TempDir;
 
 use super::{Environment, Streams, dispatch};
+use crate::ids::{SessionId, Zxid};
+use crate::proto::acl::{Acl, RawAcls};
+use crate::proto::txn::{self, CreateKind, CreateTxn, Txn, TxnHeader};
+use crate::server::os_disk::OsDisk;
+use crate::storage::log_writer::LogWriter;
+use crate::storage::{Compression, StorageConfig, data_dir, recovery};
 
 /// A configuration directory with a data directory beside it.
 struct Place {
@@ -351,38 +357,27 @@ fn check_says_what_is_wrong_with_the_data() {
         outcome.out
     );
 
+    let place = Place::new("clientPort=2181\n");
     let version_dir = place.data_dir().join("version-2");
-    fs::create_dir(&version_dir).unwrap();
-    for name in ["log.1", "log.2.bak", "snapshot.tmp", "currentEpoch"] {
+    write_data(&version_dir);
+    for name in ["log.2.bak", "snapshot.tmp", "currentEpoch"] {
         fs::write(version_dir.join(name), "").unwrap();
     }
+    fs::remove_file(version_dir.join("snapshot.0")).unwrap();
+    let before = content(&version_dir);
     let outcome = place.run(&["check"]);
     assert_eq!(outcome.code, ExitCode::from(3), "{}", outcome.out);
-    assert!(
-        outcome
-            .out
-            .contains("error: <dir>/data/version-2: No snapshot found"),
-        "{}",
-        outcome.out
-    );
-    assert!(
-        outcome
-            .out
-            .contains("warning: <dir>/data/version-2/log.2.bak: is not a name"),
-        "{}",
-        outcome.out
-    );
-    assert!(
-        outcome
-            .out
-            .contains("warning: <dir>/data/version-2/snapshot.tmp: is not a name"),
-        "{}",
-        outcome.out
-    );
+    for part in [
+        "error: <dir>/data/version-2: there are transaction logs (<dir>/data/version-2/log.1) but no",
+        "warning: <dir>/data/version-2: <dir>/data/version-2/log.2.bak is not named like a log",
+        "<dir>/data/version-2/snapshot.tmp is not named like",
+        "The server would not start on this data.",
+    ] {
+        assert!(outcome.out.contains(part), "{part}: {}", outcome.out);
+    }
     assert!(!outcome.out.contains("currentEpoch"), "{}", outcome.out);
+    assert!(content(&version_dir) == before);
 
-    fs::write(version_dir.join("snapshot.0.gz"), "").unwrap();
-    assert_eq!(place.run(&["check"]).code, ExitCode::SUCCESS);
     let lines = format!(
         "dataDir={0}\nclientPort=1\ndataLogDir={0}/log\n",
         place.data_dir().display()
@@ -390,20 +385,100 @@ fn check_says_what_is_wrong_with_the_data() {
     place.write_config(&lines);
     let outcome = place.run(&["check"]);
     assert_eq!(outcome.code, ExitCode::from(3), "{}", outcome.out);
+    for part in [
+        "<dir>/data/version-2 holds log.1, which belongs into <dir>/data/log/version-2",
+        "<dir>/data/log: dataLogDir is missing and will be created",
+    ] {
+        assert!(outcome.out.contains(part), "{part}: {}", outcome.out);
+    }
+}
+
+#[test]
+fn check_reads_snapshots_and_logs_and_changes_nothing() {
+    let place = Place::new("clientPort=2181\n");
+    let version_dir = place.data_dir().join("version-2");
+    write_data(&version_dir);
+    let outcome = place.run(&["check"]);
+    assert_eq!(outcome.code, ExitCode::SUCCESS, "{}", outcome.out);
+    let expected = "data: nothing wrong\n\
+                    database: 8 znodes, last transaction 0x3, from <dir>/data/version-2/snapshot.0 and 3 \
+                    transaction(s) behind it\nThe server would start.\n";
+    assert!(outcome.out.ends_with(expected), "{}", outcome.out);
+
+    let log = version_dir.join("log.1");
+    let whole = fs::read(&log).unwrap();
+    let records = whole.len() - 1;
+    fs::write(&log, &whole[..records]).unwrap();
+    let before = content(&version_dir);
+    let outcome = place.run(&["check"]);
+    assert_eq!(outcome.code, ExitCode::SUCCESS, "{}", outcome.out);
     assert!(
         outcome
             .out
-            .contains("Snapshot directory has log files (the first is log.1)"),
+            .contains("warning: <dir>/data/version-2/log.1: ends at offset"),
         "{}",
         outcome.out
     );
-    assert!(
-        outcome
-            .out
-            .contains("<dir>/data/log: dataLogDir is missing and will be created"),
-        "{}",
-        outcome.out
-    );
+    assert!(outcome.out.contains("last transaction 0x2"), "{}", outcome.out);
+    assert!(content(&version_dir) == before);
+
+    let mut damaged = whole;
+    damaged[40] ^= 1;
+    fs::write(&log, &damaged).unwrap();
+    let outcome = place.run(&["check"]);
+    assert_eq!(outcome.code, ExitCode::from(3), "{}", outcome.out);
+    let part = "error: <dir>/data/version-2: <dir>/data/version-2/log.1 is damaged at offset 16";
+    assert!(outcome.out.contains(part), "{}", outcome.out);
+}
+
+/// What a server leaves that created /a, /b and /c.
+fn write_data(version_dir: &Path) {
+    let storage = StorageConfig {
+        snap_dir: version_dir.to_owned(),
+        log_dir: version_dir.to_owned(),
+        prealloc_bytes: 0,
+        force_sync: true,
+        compression: Compression::None,
+        trust_empty_snapshot: false,
+        digest_enabled: false,
+        log_size_limit: None,
+        record_bytes_max: 1 << 20,
+        autocreate: true,
+    };
+    drop(data_dir::open(&OsDisk, &storage).unwrap());
+    recovery::recover(&OsDisk, &storage, 0).unwrap();
+    let mut log = LogWriter::new(OsDisk, &storage);
+    for (zxid, path) in [(1, "/a"), (2, "/b"), (3, "/c")] {
+        let txn = Txn::Create(CreateTxn {
+            kind: CreateKind::Plain,
+            path: path.into(),
+            data: None,
+            acl: RawAcls::from_list(&[Acl::world(31)]),
+            ephemeral: false,
+            parent_cversion: zxid,
+        });
+        let header = TxnHeader {
+            client_id: SessionId(7),
+            cxid: zxid,
+            zxid: Zxid(zxid.into()),
+            time: 1,
+            code: txn.code(),
+        };
+        let mut encoded = Vec::new();
+        txn::encode(&header, &txn, None, &mut encoded);
+        log.append(header.zxid, &encoded);
+    }
+    log.sync().unwrap();
+}
+
+/// Every file of a directory with its bytes.
+fn content(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let paths = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> = paths
+        .map(|path| (path.clone(), fs::read(path).unwrap()))
+        .collect();
+    files.sort();
+    files
 }
 
 #[test]
@@ -416,6 +491,11 @@ fn check_finds_a_running_server_and_a_file_in_place_of_a_directory() {
         outcome
             .out
             .contains("<dir>/data: a server is running on this directory"),
+        "{}",
+        outcome.out
+    );
+    assert!(
+        outcome.out.contains("A server is running on this data"),
         "{}",
         outcome.out
     );

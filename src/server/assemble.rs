@@ -269,7 +269,7 @@ fn report(recovered: &Recovered, took: Millis) {
     }
     tracing::info!(
         txns = report.txns_replayed,
-        znodes = recovered.tree.node_count() - 1,
+        znodes = recovered.tree.node_count(),
         took_ms = took.0,
         "database loaded, last transaction {}",
         recovered.last_zxid

@@ -48,6 +48,19 @@ pub struct Listing {
     pub ignored: Vec<PathBuf>,
 }
 
+impl Listing {
+    /// What to say about files that are ignored.
+    pub fn warnings(&self) -> impl Iterator<Item = String> {
+        self.ignored.iter().map(|path| {
+            format!(
+                "{} is not named like a log or a snapshot and is left alone; Apache ZooKeeper would read it: \
+                 move it out of the directory",
+                path.display()
+            )
+        })
+    }
+}
+
 /// Why a data directory cannot be used.
 #[derive(Debug, Error)]
 pub enum DataDirError {
@@ -117,11 +130,17 @@ pub fn open<D: Disk>(disk: &D, config: &StorageConfig) -> Result<DataDirLock<D>,
             Err(error) => return Err(error).doing("lock", &lock).map_err(DataDirError::Disk),
         }
     }
-    if dirs.len() == 2 {
-        refuse_misplaced(disk, &config.log_dir, "snapshot.", &config.snap_dir)?;
-        refuse_misplaced(disk, &config.snap_dir, "log.", &config.log_dir)?;
-    }
+    check_places(disk, config)?;
     Ok(DataDirLock { _locks: locks })
+}
+
+/// Checks that logs and snapshots are where they belong, if they have a directory each.
+pub fn check_places<D: Disk>(disk: &D, config: &StorageConfig) -> Result<(), DataDirError> {
+    if config.log_dir == config.snap_dir {
+        return Ok(());
+    }
+    refuse_misplaced(disk, &config.log_dir, "snapshot.", &config.snap_dir)?;
+    refuse_misplaced(disk, &config.snap_dir, "log.", &config.log_dir)
 }
 
 fn refuse_misplaced<D: Disk>(disk: &D, dir: &Path, prefix: &str, belongs: &Path) -> Result<(), DataDirError> {
@@ -209,7 +228,8 @@ fn parse_hex(hex: &str) -> Option<Zxid> {
     Some(Zxid(zxid))
 }
 
-const LOCK_NAME: &str = "zkserver.lock";
+/// The lock file in `dataDir` and `dataLogDir`.
+pub const LOCK_NAME: &str = "zkserver.lock";
 
 #[cfg(test)]
 mod tests {

@@ -203,13 +203,7 @@ pub fn recover<D: Disk>(
     let mut report = RecoveryReport::default();
     snapshot_writer::remove_temporary(disk, &config.snap_dir)?;
     let listing = data_dir::list(disk, config)?;
-    for path in &listing.ignored {
-        report.warn(format!(
-            "{} is not named like a log or a snapshot and is left alone; Apache ZooKeeper would read it: \
-             move it out of the directory",
-            path.display()
-        ));
-    }
+    report.warnings.extend(listing.warnings());
     let (replay, damaged) = replay(disk, config, &listing, hash_seed, &mut report)?;
     if let Some((file, source)) = damaged.into_iter().find(|(file, _)| file.zxid > replay.last) {
         return Err(RecoveryError::SnapshotLost {
