@@ -1,7 +1,7 @@
 """Starts and stops real servers from command templates, each on its own directory and free loopback port.
 
 A template is a shell-like command line with `{cfg}` where the path of zoo.cfg belongs, for instance
-`target/release/zkserver start-foreground {cfg}`.
+`target/release/zkserver start-foreground {cfg}`. The words `apache` and `apache-3.8.0` stand for those of Apache.
 """
 
 import os
@@ -45,6 +45,12 @@ def apache_template(version="3.9.5", options=""):
     return JAVA.format(options=options, classes=shlex.quote(classes))
 
 
+def resolved(template):
+    """The template itself, or Apache's for `apache` and `apache-VERSION`."""
+    name, _, version = template.partition("-")
+    return apache_template(version or "3.9.5") if name == "apache" and " " not in template else template
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -59,7 +65,7 @@ class Server:
     """One server process. `config` entries replace those of BASE_CONFIG; None removes a key."""
 
     def __init__(self, template, directory, config=None, name="server", prefix=()):
-        self.template = template
+        self.template = resolved(template)
         self.directory = Path(directory)
         self.data_dir = self.directory / "data"
         self.config = {**BASE_CONFIG, **(config or {})}
