@@ -16,6 +16,7 @@ class Normalizer:
         self.sessions = {0: 0}
         self.times = {0: 0}
         self.faults = []
+        self.shifts = []  # (zxid, how much later zxids are too high), after a difference that was reported
 
     def session(self, session_id):
         """The stable name of a session id, given at its first sight."""
@@ -27,8 +28,15 @@ class Normalizer:
             self.faults.append(f"zxid {zxid:#x} has the times {self.times[zxid]} and {time}")
         return "T" if time else 0
 
+    def zxid(self, zxid):
+        """The zxid as it would be had no reported difference taken or left out a zxid."""
+        return zxid - sum(excess for start, excess in self.shifts if zxid >= start)
+
     def stat(self, s):
         return s._replace(
+            czxid=self.zxid(s.czxid),
+            mzxid=self.zxid(s.mzxid),
+            pzxid=self.zxid(s.pzxid),
             ctime=self.time(s.czxid, s.ctime),
             mtime=self.time(s.mzxid, s.mtime),
             ephemeralOwner=self.session(s.ephemeralOwner) if s.ephemeralOwner else 0,
@@ -55,9 +63,11 @@ class Normalizer:
         return self.value(body)
 
     def item(self, op, item):
-        """A reply, an event or a word such as "closed"."""
+        """A reply or an event."""
+        item = item._replace(zxid=self.zxid(item.zxid))
         if isinstance(item, zk.Reply) and op == zk.MULTI_READ and item.err != 0:
-            return item._replace(body=b"")  # Apache leaves the results before the wrong sub-op there; no client reads them
+            # Apache leaves the results before the wrong sub-op behind the error header; no client reads them.
+            return item._replace(body=b"")
         if isinstance(item, zk.Reply) and item.err == 0:
             return item._replace(body=self.body(op, item.body))
         return item
@@ -72,28 +82,19 @@ class Normalizer:
         return self.faults + late
 
     def word(self, word, text):
-        """A four-letter word's text without addresses, ids, times, latencies, packet counts and paths of directories."""
+        """A four-letter word's lines without ids, latencies, packet counts, sizes and paths of directories."""
         if word == "mntr":
             return sorted(line.split("\t")[0] for line in text.splitlines())
         text = re.sub(r"0x[0-9a-f]{8,}", lambda m: str(self.session(signed(int(m.group(), 16)))), text)
+        text = re.sub(r"(?m)^Zxid: 0x(.*)$", lambda m: f"Zxid: {self.zxid(int(m.group(1), 16))}", text)
         text = re.sub(r"(?m)^Latency min/avg/max: \d+/\d+\.\d+/\d+$", "Latency L", text)
         text = re.sub(r"(?m)^(Received|Sent): \d+$", r"\1: N", text)
-        text = re.sub(r"(?m)^Zookeeper version: .*-[0-9a-f]{40}, built on \d{4}-\d\d-\d\d \d\d:\d\d UTC$", "Version V", text)
+        text = re.sub(r"(?m)^Zookeeper version: 3\.9\.\S+, built on \d{4}-\d\d-\d\d \d\d:\d\d UTC$", "Version V", text)
         text = re.sub(r"(?m)^(clientPort|dataDirSize|dataLogDirSize|dataLogSize)=\d+$", r"\1=N", text)
         text = re.sub(r"(?m)^(dataDir|dataLogDir)=.*/version-2$", r"\1=D", text)
         text = re.sub(r"(?m)^(datadir_size|logdir_size): \d+$", r"\1: N", text)
-        return sorted_blocks(text) if word in ("wchc", "wchp") else text.splitlines()
-
-
-def sorted_blocks(text):
-    """The blocks of wchc and wchp (a head line, then indented lines), in a stable order."""
-    blocks = []
-    for line in text.splitlines():
-        if line.startswith("\t"):
-            blocks[-1].append(line)
-        else:
-            blocks.append([line])
-    return sorted([block[0]] + sorted(block[1:]) for block in blocks)
+        lines = text.split("\n")  # not splitlines: paths hold stranger line ends
+        return sorted(lines) if word in ("wchc", "wchp") else lines
 
 
 def signed(value):

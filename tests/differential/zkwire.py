@@ -182,7 +182,7 @@ class Reader:
         value = self.buf()
         if value is None:
             return None
-        return value.decode("utf-8", "surrogatepass")
+        return value.decode("utf-8", "backslashreplace")
 
     def vec(self, item):
         count = self.i32()
