@@ -27,7 +27,8 @@ class History:
             conns.append(self.open(server, {conn.connected.session_id for conn in conns}))
         while count > 0:
             conn = self.rng.choice(conns)
-            batch = [self.request() for _ in range(self.rng.randrange(1, 12))]
+            # Apache logs a wrong digest now and then for writes that are pipelined around a failing multi.
+            batch = [self.request() for _ in range(1 if server.apache else self.rng.randrange(1, 12))]
             count -= len(batch)
             self.send(conn, batch)
         for conn in conns:

@@ -66,6 +66,7 @@ class Server:
 
     def __init__(self, template, directory, config=None, name="server", prefix=()):
         self.template = resolved(template)
+        self.apache = "QuorumPeerMain" in self.template
         self.directory = Path(directory)
         self.data_dir = self.directory / "data"
         self.config = {**BASE_CONFIG, **(config or {})}
