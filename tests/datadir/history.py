@@ -15,7 +15,7 @@ class History:
         self.rng = rng
         self.generator = Generator(rng, World())
         g = self.generator
-        g.kinds = [(14, g.create), (8, g.sequential), (7, g.delete), (12, g.set_data), (7, g.set_acl), (10, g.multi)]
+        g.kinds = [(14, g.create), (8, g.sequential), (7, g.delete), (12, g.set_data), (7, g.set_acl), (10, self.multi)]
         self.live = {}  # session id -> password, of sessions that were not closed
         self.closed = {}
         self.written = 0
@@ -27,7 +27,7 @@ class History:
             conns.append(self.open(server, {conn.connected.session_id for conn in conns}))
         while count > 0:
             conn = self.rng.choice(conns)
-            # Apache logs a wrong digest now and then for writes that are pipelined around a failing multi.
+            # Apache's digests now and then come out wrong for pipelined writes.
             batch = [self.request() for _ in range(1 if server.apache else self.rng.randrange(1, 12))]
             count -= len(batch)
             self.send(conn, batch)
@@ -36,6 +36,13 @@ class History:
                 conn.call(1, zk.CLOSE_SESSION)
                 self.closed[conn.connected.session_id] = self.live.pop(conn.connected.session_id)
             conn.drop()
+
+    def multi(self):
+        """A multi that can be decoded and holds no create2: Apache 3.8.0 leaves a gap in the log for the one, and loses
+        the other in replay; 3.9.5 logs a wrong digest for the first."""
+        subs = [self.generator.sub_write() for _ in range(self.rng.randrange(0, 6))]
+        subs = [(kind, record) for kind, record in subs if kind != zk.CREATE2]
+        return zk.MULTI, zk.multi(subs), f"types {[kind for kind, _ in subs]}"
 
     def request(self):
         """Any write but a plain create with the container flag: Apache logs a wrong digest for that one."""
