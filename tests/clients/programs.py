@@ -1,0 +1,49 @@
+"""The client programs: how each is built and called."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import Callable
+
+import harness
+
+HERE = harness.HERE
+
+
+@dataclass
+class Client:
+    """One line of the report."""
+
+    name: str
+    # Installs and builds; returns (server -> command line, additional environment).
+    prepare: Callable
+    # The program is ended and counted as failed after this long.
+    seconds: int = 180
+
+
+def install(part):
+    """Installs one part and returns the folder with the packages."""
+    script = os.path.join(harness.TOOLS, "install.sh")
+    done = subprocess.run([script, part], check=True, stdout=subprocess.PIPE, text=True)
+    return done.stdout.strip().split("\n")[-1]
+
+
+def package(part):
+    """The folder of an installed package."""
+    folder = install(part)
+    return os.path.join(folder, max(name for name in os.listdir(folder) if name.startswith(part + "-")))
+
+
+def kazoo(program):
+    def prepare():
+        environment = {"PYTHONPATH": package("kazoo"), "PYTHONDONTWRITEBYTECODE": "1"}
+        return lambda server: [sys.executable, os.path.join(HERE, program), server.address], environment
+
+    return prepare
+
+
+ALL = [
+    Client("kazoo", kazoo("kazoo_operations.py")),
+    Client("kazoo-recipes", kazoo("kazoo_recipes.py")),
+]
