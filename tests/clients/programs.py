@@ -1,6 +1,8 @@
 """The client programs: how each is built and called."""
 
+import atexit
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -43,7 +45,22 @@ def kazoo(program):
     return prepare
 
 
+def zkcli():
+    """Needs a second server, Apache's own, to compare with; it lives as long as this run does."""
+    reference = harness.Server(harness.apache_template()).start()
+    atexit.register(end, reference)
+    program = os.path.join(HERE, "zkcli.py")
+    class_path = harness.quiet_class_path()
+    return lambda server: [sys.executable, program, server.address, reference.address, class_path], {}
+
+
+def end(server):
+    server.stop(signal.SIGKILL)
+    server.discard()
+
+
 ALL = [
     Client("kazoo", kazoo("kazoo_operations.py")),
     Client("kazoo-recipes", kazoo("kazoo_recipes.py")),
+    Client("zkcli", zkcli),
 ]
