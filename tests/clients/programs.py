@@ -45,6 +45,11 @@ def kazoo(program):
     return prepare
 
 
+def node():
+    environment = {"NODE_PATH": os.path.join(package("node"), "node_modules")}
+    return lambda server: ["node", os.path.join(HERE, "node_client.js"), server.address], environment
+
+
 def zkcli():
     """Needs a second server, Apache's own, to compare with; it lives as long as this run does."""
     reference = harness.Server(harness.apache_template()).start()
@@ -63,4 +68,5 @@ ALL = [
     Client("kazoo", kazoo("kazoo_operations.py")),
     Client("kazoo-recipes", kazoo("kazoo_recipes.py")),
     Client("zkcli", zkcli),
+    Client("node", node),
 ]
