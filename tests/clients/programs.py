@@ -50,6 +50,14 @@ def node():
     return lambda server: ["node", os.path.join(HERE, "node_client.js"), server.address], environment
 
 
+def rust():
+    """Built once into the cache folder; cargo itself knows when there is nothing to do."""
+    target = os.path.join(install("rust"), "rust-target")
+    command = ["cargo", "build", "--quiet", "--locked", "--manifest-path", os.path.join(HERE, "rust", "Cargo.toml")]
+    subprocess.run(command, check=True, env={**os.environ, "CARGO_TARGET_DIR": target})
+    return lambda server: [os.path.join(target, "debug", "rust-client"), server.address], {"RUST_BACKTRACE": "0"}
+
+
 def zkcli():
     """Needs a second server, Apache's own, to compare with; it lives as long as this run does."""
     reference = harness.Server(harness.apache_template()).start()
@@ -69,4 +77,5 @@ ALL = [
     Client("kazoo-recipes", kazoo("kazoo_recipes.py")),
     Client("zkcli", zkcli),
     Client("node", node),
+    Client("rust", rust),
 ]

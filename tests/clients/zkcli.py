@@ -71,7 +71,8 @@ def run(server, once, commands):
     """What zkCli prints for the commands: a list of lines and a list of events."""
     commands = [command.replace("{server}", server) for command in commands]
     if not once:
-        return clean(zkcli(server, [], "\n".join(commands) + "\n"), server)
+        # Without `quit` the session would expire some time later, and take a zxid then.
+        return clean(zkcli(server, [], "\n".join([*commands, "quit"]) + "\n"), server)
     lines = []
     for command in commands:
         lines += [f"$ {command}", *clean(zkcli(server, command.split(), ""), server)[0]]
