@@ -181,7 +181,7 @@ class Outcome:
             self.failed.append("plan: the program ended before it said how many cases it has")
         elif seen != self.planned:
             self.failed += [f"a case without a verdict, of {self.planned}"] * max(1, self.planned - seen)
-        if code != 0 and not self.failed:
+        if code < 0 or (code != 0 and not self.failed):
             self.failed.append(f"the program ended with {code}")
 
 

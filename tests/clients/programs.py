@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from typing import Callable
 
@@ -50,6 +51,17 @@ def node():
     return lambda server: ["node", os.path.join(HERE, "node_client.js"), server.address], environment
 
 
+def c():
+    build = tempfile.TemporaryDirectory(prefix="zk-c-client-")
+    atexit.register(build.cleanup)
+    program = os.path.join(build.name, "c_client")
+    install("c")
+    source = os.path.join(HERE, "c_client.c")
+    flags = ["-O1", "-Wall", "-Wextra", "-DTHREADED"]
+    subprocess.run(["cc", *flags, "-o", program, source, "-lzookeeper_mt", "-lpthread"], check=True)
+    return lambda server: [program, server.address], {}
+
+
 def rust():
     """Built once into the cache folder; cargo itself knows when there is nothing to do."""
     target = os.path.join(install("rust"), "rust-target")
@@ -76,6 +88,7 @@ ALL = [
     Client("kazoo", kazoo("kazoo_operations.py")),
     Client("kazoo-recipes", kazoo("kazoo_recipes.py")),
     Client("zkcli", zkcli),
+    Client("c", c, 60),
     Client("node", node),
     Client("rust", rust),
 ]
