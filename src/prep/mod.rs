@@ -181,6 +181,9 @@ impl Prep {
         let encoded = self.encode(&header, txn, body_bytes);
         if encoded.len() > self.config.record_bytes_max && !matches!(txn, Txn::CloseSession { .. }) {
             self.outstanding.rollback();
+            tracing::warn!(session = %header.client_id, cxid = header.cxid, path = %first_path(txn).escape_debug(),
+                size = encoded.len(), limit = self.config.record_bytes_max,
+                "refused a request whose transaction could not be read back");
             return refusal(header, ErrorCode::MarshallingError);
         }
         Prepared::Txn {
@@ -434,6 +437,21 @@ fn refusal(header: TxnHeader, error: ErrorCode) -> Prepared {
         encoded,
         header,
         error: Some(error),
+    }
+}
+
+/// What a transaction is about, for a log line.
+fn first_path<'a>(txn: &'a Txn<'_>) -> &'a str {
+    match txn {
+        Txn::Create(create) => &create.path,
+        Txn::Delete { path }
+        | Txn::DeleteContainer { path }
+        | Txn::SetData { path, .. }
+        | Txn::Reconfig { path, .. }
+        | Txn::SetAcl { path, .. }
+        | Txn::Check { path, .. } => path,
+        Txn::Multi(txns) => txns.first().map_or("", first_path),
+        Txn::CreateSession { .. } | Txn::CloseSession { .. } | Txn::Error(_) => "",
     }
 }
 
