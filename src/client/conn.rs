@@ -448,5 +448,6 @@ fn is_allowed(op: OpCode) -> bool {
 const MULTI_HEADER_BYTES: usize = 9;
 /// What a log line shows of a path.
 const PATH_CHARS_MAX: usize = 256;
+
 #[cfg(test)]
 mod tests;
