@@ -46,31 +46,31 @@ fn every_interleaving(push: Push, drain: Drain) {
         for _ in 0..2 {
             answer(&tree, &outbox, drain, &mut sent);
         }
-        core.join().unwrap();
-        sent.append(&mut outbox.lock().unwrap());
+        core.join().expect("the core does not panic");
+        sent.append(&mut outbox.lock().expect("not poisoned"));
         check(&sent);
     });
 }
 
 fn change(tree: &RwLock<u32>, outbox: &Mutex<Vec<Sent>>, push: Push) {
-    let mut state = tree.write().unwrap();
+    let mut state = tree.write().expect("not poisoned");
     *state = 2;
     if let Push::BehindTheGuard = push {
         drop(state);
-        outbox.lock().unwrap().push(Sent::Event(2));
+        outbox.lock().expect("not poisoned").push(Sent::Event(2));
         return;
     }
-    outbox.lock().unwrap().push(Sent::Event(2));
+    outbox.lock().expect("not poisoned").push(Sent::Event(2));
     drop(state);
 }
 
 fn answer(tree: &RwLock<u32>, outbox: &Mutex<Vec<Sent>>, drain: Drain, sent: &mut Vec<Sent>) {
     if let Drain::BeforeTheGuard = drain {
-        sent.append(&mut outbox.lock().unwrap());
+        sent.append(&mut outbox.lock().expect("not poisoned"));
     }
-    let state = tree.read().unwrap();
+    let state = tree.read().expect("not poisoned");
     if let Drain::UnderTheGuard = drain {
-        sent.append(&mut outbox.lock().unwrap());
+        sent.append(&mut outbox.lock().expect("not poisoned"));
     }
     sent.push(Sent::State(*state));
 }

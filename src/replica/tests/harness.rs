@@ -269,7 +269,7 @@ impl World {
     /// The disk has the first `count` of what is appended, and the core will hear of it.
     pub fn durable(&mut self, count: usize) {
         let count = count.min(self.log.len());
-        if let Some(upto) = self.log.drain(..count).last() {
+        if let Some(upto) = self.log.drain(..count).next_back() {
             self.inbox.push_back(Input::LogDurable { upto });
         }
     }
