@@ -126,7 +126,8 @@ impl ClientConn {
     }
 
     /// Moves on as far as possible: drains the outbox, answers reads, and lists what the core has to do.
-    /// True if there is more to do at once; the caller gives others their turn first.
+    /// True if there is more to do at once, unless the output is backlogged; the caller gives others their
+    /// turn first.
     pub fn advance(&mut self, now: Now, shared: &Shared, submits: &mut Vec<Submit>) -> bool {
         if self.output.is_empty() {
             self.output = Vec::with_capacity(if self.input.is_empty() { 0 } else { 1024 });
@@ -137,8 +138,12 @@ impl ClientConn {
         let input = std::mem::take(&mut self.input);
         let mut batch = Batch::default();
         while matches!(self.state, State::New | State::Established) {
-            if batch.frames >= READS_PER_GUARD || self.output.len() >= output_max {
+            if batch.frames >= READS_PER_GUARD || self.output.len() >= output_max || self.is_backlogged() {
                 batch.has_more = true;
+                break;
+            }
+            // The reply that frees the pipeline wakes this connection.
+            if self.is_throttled(shared) {
                 break;
             }
             let before = self.splitter.clone();
@@ -207,12 +212,16 @@ impl ClientConn {
     /// Whether the socket is to be read: not while a reply backlog is unsent, nor while the pipeline is full
     /// and this connection has a part in it.
     pub fn wants_input(&self, shared: &Shared) -> bool {
-        let is_throttled =
-            self.outstanding > 0 && shared.outstanding.load(Relaxed) > self.config.outstanding_max;
-        !is_throttled
-            && self.output.len() < UNSENT_BYTES_MAX
+        !self.is_throttled(shared)
+            && !self.is_backlogged()
             && self.input.len() <= self.config.frame_bytes_max + 4
             && matches!(self.state, State::New | State::Established)
+    }
+
+    /// Whether so much is unsent that no request is looked at before the client takes some of it. Requests
+    /// that were received already wait, too: each may ask for a reply thousands of times its size.
+    pub fn is_backlogged(&self) -> bool {
+        self.output.len() >= UNSENT_BYTES_MAX
     }
 
     /// Whether the connection ends once its output is sent.
@@ -241,6 +250,10 @@ impl ClientConn {
     pub(super) fn set_ids(&mut self, ids: Arc<[Id]>) {
         self.shared.set_ids(Arc::clone(&ids));
         self.ids = ids;
+    }
+
+    fn is_throttled(&self, shared: &Shared) -> bool {
+        self.outstanding > 0 && shared.outstanding.load(Relaxed) > self.config.outstanding_max
     }
 
     fn drain_outbox(&mut self, shared: &Shared) {
@@ -435,3 +448,6 @@ fn is_allowed(op: OpCode) -> bool {
 const MULTI_HEADER_BYTES: usize = 9;
 /// What a log line shows of a path.
 const PATH_CHARS_MAX: usize = 256;
+
+#[cfg(test)]
+mod tests;

@@ -59,7 +59,8 @@ pub fn is_read(op: OpCode) -> bool {
 }
 
 /// Executes a read and appends its reply frame to `out`; with setWatches, the events that it causes come
-/// first. What cannot be decoded is answered with `MarshallingError`.
+/// first. What cannot be decoded is answered with `MarshallingError`, what is not offered with
+/// `Unimplemented`.
 pub fn execute(context: &ReadContext<'_>, xid: i32, op: OpCode, body: &[u8], out: &mut Vec<u8>) {
     if op == OpCode::Ping {
         return reply(context, XID_PING, out, |_| Ok(()));
@@ -69,7 +70,15 @@ pub fn execute(context: &ReadContext<'_>, xid: i32, op: OpCode, body: &[u8], out
     }
     match Request::decode(op, body) {
         Ok(request) => context.execute(xid, &request, out),
-        Err(_) => reply(context, xid, out, |_| Err(ErrorCode::MarshallingError)),
+        Err(_) => {
+            let is_offered = is_read(op);
+            let error = if is_offered {
+                ErrorCode::MarshallingError
+            } else {
+                ErrorCode::Unimplemented
+            };
+            reply(context, xid, out, |_| Err(error));
+        }
     }
 }
 

@@ -199,3 +199,6 @@ impl SnapshotSchedule {
 fn begin_snapshot(tree: &mut DataTree) -> Output {
     Output::TakeSnapshot(tree.snapshot_begin())
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

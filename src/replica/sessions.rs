@@ -96,8 +96,7 @@ impl Replica {
                 && sessions.contains(session)
                 && !sessions.is_closing(session);
             if is_known {
-                sessions.set_timeout(session, request.timeout_ms);
-                sessions.touch(session, now.mono);
+                sessions.set_timeout(session, request.timeout_ms, now.mono);
             }
             is_known
         };

@@ -71,7 +71,7 @@ async fn serve(
             }
             return Ok(End::Finished);
         }
-        if has_more {
+        if has_more && !conn.is_backlogged() {
             tokio::task::yield_now().await;
             continue;
         }

@@ -66,10 +66,18 @@ impl SessionTracker {
         true
     }
 
-    /// Gives a session another timeout, from its next touch on.
-    pub fn set_timeout(&mut self, session: SessionId, timeout_ms: i32) {
-        if let Some(known) = self.sessions.get_mut(&session) {
-            known.timeout_ms = timeout_ms;
+    /// Gives a session another timeout, counted from `now`. Unless it is closing, it may expire earlier than
+    /// before: its client has agreed.
+    pub fn set_timeout(&mut self, session: SessionId, timeout_ms: i32, now: Millis) {
+        let Some(known) = self.sessions.get_mut(&session) else {
+            return;
+        };
+        known.timeout_ms = timeout_ms;
+        if let Some(old) = known.deadline {
+            let deadline = self.expiry.deadline(now, timeout(timeout_ms));
+            self.expiry.remove(session, old);
+            self.expiry.insert(session, deadline);
+            known.deadline = Some(deadline);
         }
     }
 
@@ -196,23 +204,26 @@ mod tests {
     fn unknown_sessions_are_no_ones_business() {
         let mut tracker = tracker();
         assert!(!tracker.touch(A, Millis(0)));
-        tracker.set_timeout(A, 1);
+        tracker.set_timeout(A, 1, Millis(0));
         tracker.set_closing(A);
         tracker.remove(A);
         assert_eq!((tracker.timeout(A), tracker.len()), (None, 0));
     }
 
     #[test]
-    fn another_timeout_counts_from_the_next_touch() {
+    fn another_timeout_counts_from_now_on_even_if_it_is_shorter() {
         let mut tracker = tracker();
         tracker.add(A, 4000, Millis(0));
-        tracker.set_timeout(A, 20_000);
-        assert_eq!(tracker.next_deadline(), Some(Millis(6000)));
-        tracker.touch(A, Millis(0));
+        tracker.set_timeout(A, 20_000, Millis(1000));
         assert_eq!(
             (tracker.timeout(A), tracker.next_deadline()),
             (Some(20_000), Some(Millis(22_000)))
         );
+        tracker.set_timeout(A, 4000, Millis(1000));
+        assert_eq!(tracker.next_deadline(), Some(Millis(6000)));
+        tracker.set_closing(A);
+        tracker.set_timeout(A, 8000, Millis(1000));
+        assert!(tracker.is_closing(A) && tracker.next_deadline().is_none());
         tracker.add(B, -1, Millis(0));
         assert_eq!(tracker.next_deadline(), Some(Millis(2000)));
     }

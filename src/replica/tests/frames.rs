@@ -1,0 +1,282 @@
+//! Requests as clients write them, and what comes back as they read it.
+
+use std::collections::VecDeque;
+use std::fmt;
+
+use crate::auth::OPEN_ACL;
+use crate::ids::SessionId;
+use crate::proto::acl::{Acl, RawAcls};
+use crate::proto::jute::{Put, Reader};
+use crate::proto::opcode::OpCode;
+
+/// A request without its xid.
+#[derive(Clone, Debug)]
+pub(crate) struct Ask {
+    pub code: i32,
+    pub body: Vec<u8>,
+}
+
+impl Ask {
+    pub fn new(op: OpCode, write: impl FnOnce(&mut Vec<u8>)) -> Ask {
+        let mut body = Vec::new();
+        write(&mut body);
+        Ask {
+            code: op.code(),
+            body,
+        }
+    }
+}
+
+pub(crate) fn create(path: &str, data: &str) -> Ask {
+    create_as(path, data, 0)
+}
+
+pub(crate) fn create_as(path: &str, data: &str, flags: i32) -> Ask {
+    Ask::new(OpCode::Create, |out| {
+        out.put_string(path);
+        out.put_string(data);
+        out.extend_from_slice(OPEN_ACL);
+        out.put_int(flags);
+    })
+}
+
+pub(crate) fn create_for(path: &str, acl: &[Acl]) -> Ask {
+    Ask::new(OpCode::Create, |out| {
+        out.put_string(path);
+        out.put_string("");
+        out.extend_from_slice(RawAcls::from_list(acl).bytes());
+        out.put_int(0);
+    })
+}
+
+pub(crate) fn delete(path: &str, version: i32) -> Ask {
+    Ask::new(OpCode::Delete, |out| {
+        out.put_string(path);
+        out.put_int(version);
+    })
+}
+
+pub(crate) fn set(path: &str, data: &str, version: i32) -> Ask {
+    Ask::new(OpCode::SetData, |out| {
+        out.put_string(path);
+        out.put_string(data);
+        out.put_int(version);
+    })
+}
+
+pub(crate) fn read(op: OpCode, path: &str, watch: bool) -> Ask {
+    Ask::new(op, |out| {
+        out.put_string(path);
+        out.put_bool(watch);
+    })
+}
+
+pub(crate) fn get(path: &str) -> Ask {
+    read(OpCode::GetData, path, false)
+}
+
+pub(crate) fn watch(path: &str) -> Ask {
+    read(OpCode::GetData, path, true)
+}
+
+pub(crate) fn sync(path: &str) -> Ask {
+    Ask::new(OpCode::Sync, |out| out.put_string(path))
+}
+
+pub(crate) fn ping() -> Ask {
+    Ask::new(OpCode::Ping, |_| {})
+}
+
+pub(crate) fn close() -> Ask {
+    Ask::new(OpCode::CloseSession, |_| {})
+}
+
+pub(crate) fn auth(scheme: &str, auth: &str) -> Ask {
+    Ask::new(OpCode::Auth, |out| {
+        out.put_int(0);
+        out.put_string(scheme);
+        out.put_string(auth);
+    })
+}
+
+pub(crate) fn multi(asks: &[Ask]) -> Ask {
+    Ask::new(OpCode::Multi, |out| {
+        for ask in asks {
+            out.put_int(ask.code);
+            out.put_bool(false);
+            out.put_int(-1);
+            out.extend_from_slice(&ask.body);
+        }
+        out.put_int(-1);
+        out.put_bool(true);
+        out.put_int(-1);
+    })
+}
+
+/// A create whose record breaks off.
+pub(crate) fn undecodable() -> Ask {
+    Ask::new(OpCode::Create, |out| out.put_int(100))
+}
+
+/// One frame that a client has received.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    Connected {
+        timeout_ms: i32,
+    },
+    Refused,
+    Event {
+        zxid: i64,
+        kind: i32,
+        path: String,
+    },
+    Reply {
+        xid: i32,
+        code: i32,
+        zxid: i64,
+        error: i32,
+        body: String,
+    },
+}
+
+impl Seen {
+    pub fn decode_connect(payload: &[u8], session: &mut SessionId, passwd: &mut Vec<u8>) -> Seen {
+        let mut reader = Reader::new(payload);
+        assert_eq!(reader.int(), Ok(0), "the protocol's version");
+        let timeout_ms = reader.int().unwrap();
+        let id = reader.long().unwrap();
+        let secret = reader.buffer().unwrap().unwrap();
+        if timeout_ms == 0 {
+            assert_eq!((id, secret), (0, &[0; 16][..]));
+            return Seen::Refused;
+        }
+        (*session, *passwd) = (SessionId(id), secret.to_vec());
+        Seen::Connected { timeout_ms }
+    }
+
+    /// The next request that was asked for is the one that is answered.
+    pub fn decode(payload: &[u8], asked: &mut VecDeque<(i32, i32)>) -> Seen {
+        let mut reader = Reader::new(payload);
+        let (xid, zxid) = (reader.int().unwrap(), reader.long().unwrap());
+        let error = reader.int().unwrap();
+        if xid == -1 {
+            assert_eq!(error, 0);
+            let (kind, state) = (reader.int().unwrap(), reader.int().unwrap());
+            assert_eq!(state, 3);
+            let path = reader.string().unwrap().into_owned();
+            return Seen::Event { zxid, kind, path };
+        }
+        let (expected, code) = asked.pop_front().expect("a reply that nobody asked for");
+        let expected = if code == OpCode::Ping.code() { -2 } else { expected };
+        assert_eq!(xid, expected, "the reply to another request");
+        let body = if error == 0 {
+            body(code, &mut reader)
+        } else {
+            String::new()
+        };
+        assert!(reader.is_empty(), "bytes behind the reply {xid}");
+        Seen::Reply {
+            xid,
+            code,
+            zxid,
+            error,
+            body,
+        }
+    }
+
+    pub fn zxid(&self) -> Option<i64> {
+        match self {
+            Seen::Event { zxid, .. } | Seen::Reply { zxid, .. } => Some(*zxid),
+            Seen::Connected { .. } | Seen::Refused => None,
+        }
+    }
+}
+
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Seen::Connected { timeout_ms } => write!(f, "connected {timeout_ms}"),
+            Seen::Refused => write!(f, "refused"),
+            Seen::Event { zxid, kind, path } => {
+                let names = ["created", "deleted", "changed", "children"];
+                write!(f, "@{zxid} {} {path}", names[*kind as usize - 1])
+            }
+            Seen::Reply {
+                xid,
+                zxid,
+                error,
+                body,
+                ..
+            } => {
+                write!(f, "{xid} @{zxid}")?;
+                if *error != 0 {
+                    write!(f, " error {error}")?;
+                }
+                if !body.is_empty() {
+                    write!(f, " {body}")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// A reply's body in a few words.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the others are without a body, or of no interest here"
+)]
+fn body(code: i32, reader: &mut Reader<'_>) -> String {
+    let Some(op) = OpCode::from_code(code) else {
+        return String::new();
+    };
+    match op {
+        OpCode::Create | OpCode::Sync => reader.string().unwrap().into_owned(),
+        OpCode::Create2 => {
+            let path = reader.string().unwrap().into_owned();
+            format!("{path} {}", version(reader))
+        }
+        OpCode::GetData => {
+            let data = reader.string().unwrap().into_owned();
+            format!("{data} {}", version(reader))
+        }
+        OpCode::Exists | OpCode::SetData | OpCode::SetAcl => version(reader),
+        OpCode::GetChildren => {
+            let mut names: Vec<String> = reader
+                .strings()
+                .unwrap()
+                .unwrap()
+                .iter()
+                .map(|n| n.into())
+                .collect();
+            names.sort();
+            format!("[{}]", names.join(" "))
+        }
+        OpCode::Multi => {
+            let mut results = Vec::new();
+            loop {
+                let (code, is_done) = (reader.int().unwrap(), reader.bool().unwrap());
+                let error = reader.int().unwrap();
+                if is_done {
+                    return format!("[{}]", results.join(", "));
+                }
+                if code == -1 {
+                    assert_eq!(reader.int(), Ok(error), "the error twice");
+                    results.push(format!("error {error}"));
+                } else {
+                    results.push(format!("{code} {}", body(code, reader)).trim().to_owned());
+                }
+            }
+        }
+        OpCode::Sasl => format!("{:?}", reader.buffer().unwrap()),
+        _ => String::new(),
+    }
+}
+
+/// Reads a stat and names the data version.
+fn version(reader: &mut Reader<'_>) -> String {
+    reader.take(32).unwrap();
+    let version = reader.int().unwrap();
+    reader.take(32).unwrap();
+    format!("v{version}")
+}

@@ -1,0 +1,408 @@
+//! A whole server but for its sockets, threads, clocks and disk: a replica, its connections, a log that is on
+//! disk when the test says so.
+//!
+//! Whatever a test is about, replies have to come in the order of the requests, with zxids that never
+//! decrease, and in the end nothing may be left of what was outstanding.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::frames::{Ask, Seen};
+use crate::auth::{AuthConfig, DigestAlg, ip_id};
+use crate::client::{ClientConfig, ClientConn, Submit};
+use crate::clock::{Millis, Now};
+use crate::ids::{ConnId, ServerId, SessionId, Zxid};
+use crate::prep::PrepConfig;
+use crate::proto::jute::Put;
+use crate::replica::{Input, Output, Outputs, Replica, ReplicaConfig};
+use crate::session::tracker::SessionTracker;
+use crate::shared::{ConnShared, Shared};
+use crate::tree::{DataTree, SnapshotCursor};
+
+/// What differs from test to test.
+pub(crate) struct Setup {
+    pub snap_count: u64,
+    pub snap_size_limit: Option<u64>,
+    pub outstanding_max: usize,
+    pub frame_bytes_max: usize,
+}
+
+impl Default for Setup {
+    fn default() -> Setup {
+        Setup {
+            snap_count: 100_000,
+            snap_size_limit: None,
+            outstanding_max: 1000,
+            frame_bytes_max: 4 << 20,
+        }
+    }
+}
+
+/// A client and the server's end of its connection.
+pub(crate) struct Client {
+    pub conn: ClientConn,
+    /// From the last answer to a connect request.
+    pub session: SessionId,
+    pub passwd: Vec<u8>,
+    /// Takes no bytes from its socket.
+    pub is_stuck: bool,
+    /// The server has closed the connection, or the client has.
+    pub is_closed: bool,
+    /// What was received and not looked at.
+    pub bytes: Vec<u8>,
+    next_xid: i32,
+    is_connected: bool,
+    asked: VecDeque<(i32, i32)>,
+    last_zxid: i64,
+}
+
+pub(crate) struct World {
+    pub shared: Arc<Shared>,
+    pub replica: Replica,
+    pub now: Now,
+    pub clients: Vec<Client>,
+    /// Submitted and not handled.
+    pub inbox: VecDeque<Input>,
+    /// Appended to the log and not on disk.
+    pub log: VecDeque<Zxid>,
+    /// What the replica wanted to be done, in words.
+    pub done: Vec<String>,
+    woken: BTreeSet<usize>,
+    config: Arc<ClientConfig>,
+}
+
+impl World {
+    pub fn new() -> World {
+        World::with(Setup::default())
+    }
+
+    pub fn with(setup: Setup) -> World {
+        World::on(DataTree::new(1), setup)
+    }
+
+    /// A server that finds this tree on its disk.
+    pub fn on(tree: DataTree, setup: Setup) -> World {
+        let auth = AuthConfig {
+            super_digest: None,
+            digest_enabled: true,
+            digest_alg: DigestAlg::Sha1,
+            skip_acl: false,
+        };
+        let now = now(START);
+        let shared = Arc::new(Shared::new(tree, SessionTracker::new(Millis(TICK), 1), 1));
+        shared.is_serving.store(true, Relaxed);
+        let config = ReplicaConfig {
+            server_id: ServerId(1),
+            prep: PrepConfig {
+                auth: auth.clone(),
+                digest_enabled: true,
+                extended_types: false,
+                record_bytes_max: 8 << 20,
+                hash_seed: 1,
+            },
+            auth: auth.clone(),
+            snap_count: setup.snap_count,
+            snap_size_limit: setup.snap_size_limit,
+        };
+        World {
+            replica: Replica::new(Arc::clone(&shared), config, now, 1),
+            shared,
+            now,
+            clients: Vec::new(),
+            inbox: VecDeque::new(),
+            log: VecDeque::new(),
+            done: Vec::new(),
+            woken: BTreeSet::new(),
+            config: Arc::new(ClientConfig {
+                frame_bytes_max: setup.frame_bytes_max,
+                session_timeout_min_ms: 2 * TICK as i32,
+                session_timeout_max_ms: 20 * TICK as i32,
+                outstanding_max: setup.outstanding_max,
+                auth,
+            }),
+        }
+    }
+
+    /// A client connects its socket.
+    pub fn accept(&mut self) -> usize {
+        let at = self.clients.len();
+        let peer = "127.0.0.1:40000".parse().unwrap();
+        let id = ConnId(at as u64);
+        let shared = ConnShared::new(id, peer, Arc::from([ip_id(peer.ip())]), self.now.wall_ms);
+        self.clients.push(Client {
+            conn: ClientConn::new(Arc::clone(&self.config), Arc::new(shared)),
+            session: SessionId(0),
+            passwd: Vec::new(),
+            is_stuck: false,
+            is_closed: false,
+            bytes: Vec::new(),
+            next_xid: 1,
+            is_connected: false,
+            asked: VecDeque::new(),
+            last_zxid: 0,
+        });
+        at
+    }
+
+    /// A client with a session of its own.
+    pub fn session(&mut self, timeout_ms: i32) -> usize {
+        let at = self.accept();
+        self.receive(at, &connect(0, timeout_ms, SessionId(0), &[0; 16]));
+        self.finish();
+        assert_eq!(self.lines(at), [format!("connected {timeout_ms}")]);
+        at
+    }
+
+    /// A connection that asks for the session of another one.
+    pub fn renewal(&mut self, of: usize, timeout_ms: i32) -> usize {
+        let at = self.accept();
+        let passwd = self.clients[of].passwd.clone();
+        self.receive(at, &connect(0, timeout_ms, self.clients[of].session, &passwd));
+        self.finish();
+        at
+    }
+
+    /// Bytes arrive from a client, and its connection does what it can.
+    pub fn receive(&mut self, at: usize, bytes: &[u8]) {
+        self.clients[at].conn.receive(bytes);
+        self.advance(at);
+    }
+
+    /// Requests of a client, all in one piece. Their xids count from 1.
+    pub fn send(&mut self, at: usize, asks: &[Ask]) {
+        let mut bytes = Vec::new();
+        for ask in asks {
+            bytes.extend(self.clients[at].frame(ask));
+        }
+        self.receive(at, &bytes);
+    }
+
+    /// Requests of a client, and whatever has to happen for their replies.
+    pub fn ask(&mut self, at: usize, asks: &[Ask]) -> Vec<String> {
+        self.send(at, asks);
+        self.finish();
+        self.lines(at)
+    }
+
+    /// Lets a connection move on, until it waits for something.
+    pub fn advance(&mut self, at: usize) {
+        while self.advance_once(at) {}
+    }
+
+    /// One round of a connection. True if another has to follow.
+    pub fn advance_once(&mut self, at: usize) -> bool {
+        let client = &mut self.clients[at];
+        if client.is_closed {
+            return false;
+        }
+        let mut submits = Vec::new();
+        let has_more = client.conn.advance(self.now, &self.shared, &mut submits);
+        self.inbox.extend(submits.into_iter().map(|submit| match submit {
+            Submit::Connect(request) => Input::Connect {
+                conn: Arc::clone(client.conn.shared()),
+                request,
+            },
+            Submit::Request(request) => Input::Client(request),
+        }));
+        if !client.is_stuck {
+            client.bytes.extend_from_slice(client.conn.output());
+            client.conn.sent(client.conn.output().len());
+            if client.conn.is_closing() {
+                self.hang_up(at);
+                return false;
+            }
+        }
+        has_more && !client.conn.is_backlogged()
+    }
+
+    /// The connection is gone.
+    pub fn hang_up(&mut self, at: usize) {
+        let client = &mut self.clients[at];
+        if !client.is_closed {
+            client.is_closed = true;
+            if !client.conn.is_new() {
+                self.inbox.push_back(Input::ConnClosed(client.conn.shared().id));
+            }
+        }
+    }
+
+    /// The core takes up to `count` inputs as one batch. Connections are told, but do not act on it yet.
+    pub fn handle(&mut self, count: usize) {
+        let mut outputs = Outputs::default();
+        for input in self.inbox.drain(..count.min(self.inbox.len())) {
+            self.replica.handle(self.now, input, &mut outputs);
+        }
+        self.execute(outputs);
+    }
+
+    pub fn execute(&mut self, outputs: Outputs) {
+        for output in outputs.list {
+            match output {
+                Output::AppendLog(entry) => {
+                    self.done.push(format!("append {}", entry.zxid.0));
+                    self.log.push_back(entry.zxid);
+                }
+                Output::RollLog => self.done.push("roll".into()),
+                Output::TakeSnapshot(head) => self.done.push(format!("snapshot {}", head.zxid.0)),
+            }
+        }
+        self.woken
+            .extend(outputs.wake.iter().map(|conn| conn.id.0 as usize));
+    }
+
+    /// Connections that were woken act.
+    pub fn wake(&mut self) {
+        while let Some(at) = self.woken.pop_first() {
+            self.advance(at);
+        }
+    }
+
+    /// All that can happen without the disk.
+    pub fn core(&mut self) {
+        while !self.inbox.is_empty() {
+            self.handle(usize::MAX);
+            self.wake();
+        }
+    }
+
+    /// The disk has the first `count` of what is appended, and the core will hear of it.
+    pub fn durable(&mut self, count: usize) {
+        let count = count.min(self.log.len());
+        if let Some(upto) = self.log.drain(..count).next_back() {
+            self.inbox.push_back(Input::LogDurable { upto });
+        }
+    }
+
+    /// All that can happen.
+    pub fn finish(&mut self) {
+        self.core();
+        while !self.log.is_empty() {
+            self.durable(usize::MAX);
+            self.core();
+        }
+    }
+
+    /// Time goes on to `ms`, with a tick whenever one is due.
+    pub fn pass_to(&mut self, ms: u64) {
+        while let Some(deadline) = self.replica.next_deadline()
+            && deadline <= Millis(ms)
+        {
+            self.now = now(deadline.0.max(self.now.mono.0));
+            self.inbox.push_back(Input::Tick);
+            self.finish();
+        }
+        self.now = now(ms);
+    }
+
+    /// The snapshot thread goes through the tree, and is done. Returns how many bytes it has seen.
+    pub fn end_snapshot(&mut self) -> usize {
+        let (mut cursor, mut image) = (SnapshotCursor::default(), Vec::new());
+        while !self
+            .shared
+            .tree
+            .read()
+            .snapshot_chunk(&mut cursor, &mut image, 100)
+        {}
+        self.inbox.push_back(Input::SnapshotTaken);
+        self.core();
+        image.len()
+    }
+
+    /// What a client has received since the last time.
+    pub fn seen(&mut self, at: usize) -> Vec<Seen> {
+        self.clients[at].seen()
+    }
+
+    /// The same in words.
+    pub fn lines(&mut self, at: usize) -> Vec<String> {
+        self.seen(at).iter().map(Seen::to_string).collect()
+    }
+
+    pub fn outstanding(&self) -> usize {
+        self.shared.outstanding.load(Relaxed)
+    }
+
+    pub fn last_zxid(&self) -> i64 {
+        self.shared.tree.read().last_processed_zxid().0
+    }
+}
+
+impl Client {
+    /// A request as it goes over the wire.
+    pub fn frame(&mut self, ask: &Ask) -> Vec<u8> {
+        let xid = self.next_xid;
+        self.next_xid += 1;
+        self.asked.push_back((xid, ask.code));
+        let mut frame = Vec::new();
+        frame.put_count(8 + ask.body.len());
+        frame.put_int(xid);
+        frame.put_int(ask.code);
+        frame.extend_from_slice(&ask.body);
+        frame
+    }
+
+    fn seen(&mut self) -> Vec<Seen> {
+        let mut bytes = &self.bytes[..];
+        let mut all = Vec::new();
+        while let Some((head, rest)) = bytes.split_first_chunk::<4>() {
+            let (payload, rest) = rest.split_at(u32::from_be_bytes(*head) as usize);
+            bytes = rest;
+            let seen = if self.is_connected {
+                Seen::decode(payload, &mut self.asked)
+            } else {
+                self.is_connected = true;
+                Seen::decode_connect(payload, &mut self.session, &mut self.passwd)
+            };
+            if let Some(zxid) = seen.zxid()
+                && zxid > 0
+            {
+                assert!(zxid >= self.last_zxid, "{seen} after {}", self.last_zxid);
+                self.last_zxid = zxid;
+            }
+            all.push(seen);
+        }
+        assert!(bytes.is_empty(), "half a frame");
+        self.bytes.clear();
+        all
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        for at in 0..self.clients.len() {
+            self.hang_up(at);
+        }
+        self.finish();
+        assert_eq!(self.outstanding(), 0, "requests that nobody waits for");
+        assert_eq!(self.shared.watches.count(), 0, "watches that nobody has");
+    }
+}
+
+/// A connect request in 45 bytes.
+pub(crate) fn connect(last_zxid: i64, timeout_ms: i32, session: SessionId, passwd: &[u8]) -> Vec<u8> {
+    let mut payload = Vec::new();
+    payload.put_int(0);
+    payload.put_long(last_zxid);
+    payload.put_int(timeout_ms);
+    payload.put_long(session.0);
+    payload.put_buffer(Some(passwd));
+    payload.put_bool(false);
+    let mut frame = Vec::new();
+    frame.put_buffer(Some(&payload));
+    frame
+}
+
+pub(crate) fn now(mono: u64) -> Now {
+    Now {
+        mono: Millis(mono),
+        wall_ms: 1_700_000_000_000 + mono as i64,
+    }
+}
+
+pub(crate) const TICK: u64 = 2000;
+/// Where time starts: a multiple of the tick.
+pub(crate) const START: u64 = 100_000;
