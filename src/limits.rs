@@ -4,6 +4,8 @@
 pub const JUTE_MAXBUFFER: usize = 0xf_ffff;
 /// `zookeeper.jute.maxbuffer.extrasize` when nothing is configured: slack for what is read back from disk.
 pub const JUTE_EXTRASIZE: usize = JUTE_MAXBUFFER;
+/// Bytes read from a socket at once.
+pub const READ_BYTES: usize = 16 * 1024;
 /// Frames decoded under one read guard, so that a pipelining client cannot starve the writer.
 pub const READS_PER_GUARD: usize = 128;
 /// Reply bytes produced under one read guard.

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use crate::auth::AuthConfig;
 use crate::clock::Now;
 use crate::ids::Zxid;
-use crate::limits::{READS_PER_GUARD, REPLY_BYTES_PER_GUARD, UNSENT_BYTES_MAX};
+use crate::limits::{READ_BYTES, READS_PER_GUARD, REPLY_BYTES_PER_GUARD, UNSENT_BYTES_MAX};
 use crate::proto::acl::Id;
 use crate::proto::connect::ConnectRequest;
 use crate::proto::error_code::ErrorCode;
@@ -120,9 +120,11 @@ impl ClientConn {
         }
     }
 
-    /// Takes bytes from the socket.
-    pub fn receive(&mut self, bytes: &[u8]) {
-        self.input.extend_from_slice(bytes);
+    /// Where bytes from the socket are appended, with room for some. It is given back whenever all of it was
+    /// looked at: idle connections are many.
+    pub fn input_buffer(&mut self) -> &mut Vec<u8> {
+        self.input.reserve(READ_BYTES);
+        &mut self.input
     }
 
     /// Moves on as far as possible: drains the outbox, answers reads, and lists what the core has to do.

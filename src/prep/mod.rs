@@ -181,7 +181,8 @@ impl Prep {
         let encoded = self.encode(&header, txn, body_bytes);
         if encoded.len() > self.config.record_bytes_max && !matches!(txn, Txn::CloseSession { .. }) {
             self.outstanding.rollback();
-            tracing::warn!(session = %header.client_id, cxid = header.cxid, path = %first_path(txn).escape_debug(),
+            let path = first_path(txn).escape_debug();
+            tracing::warn!(session = %header.client_id, cxid = header.cxid, %path,
                 size = encoded.len(), limit = self.config.record_bytes_max,
                 "refused a request whose transaction could not be read back");
             return refusal(header, ErrorCode::MarshallingError);

@@ -61,7 +61,6 @@ async fn serve(
     conn: &mut ClientConn,
     deadline: Instant,
 ) -> io::Result<End> {
-    let mut buffer = vec![0; 0];
     loop {
         let has_more = advance(context, conn);
         let is_sent = flush(stream, conn)?;
@@ -81,7 +80,7 @@ async fn serve(
             () = outbox_ready(conn) => {}
             ready = stream.readable(), if wants_input => {
                 ready?;
-                if !receive(stream, conn, &mut buffer)? {
+                if !receive(stream, conn)? {
                     return Ok(End::Gone);
                 }
             }
@@ -136,22 +135,14 @@ async fn flush_all(stream: &mut TcpStream, conn: &mut ClientConn) -> io::Result<
     Ok(())
 }
 
-/// Takes what the socket has. False at its end. The buffer is lent out only while there is something to
-/// read: idle connections hold none.
-fn receive(stream: &TcpStream, conn: &mut ClientConn, buffer: &mut Vec<u8>) -> io::Result<bool> {
-    buffer.resize(READ_BYTES, 0);
-    let result = stream.try_read(buffer);
-    let outcome = match result {
+/// Takes what the socket has. False at its end.
+fn receive(stream: &TcpStream, conn: &mut ClientConn) -> io::Result<bool> {
+    match stream.try_read_buf(conn.input_buffer()) {
         Ok(0) => Ok(false),
-        Ok(count) => {
-            conn.receive(&buffer[..count]);
-            Ok(true)
-        }
+        Ok(_) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),
         Err(error) => Err(error),
-    };
-    *buffer = Vec::new();
-    outcome
+    }
 }
 
 async fn outbox_ready(conn: &ClientConn) {
@@ -174,7 +165,5 @@ async fn linger(mut stream: TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// Bytes read from a socket at once.
-const READ_BYTES: usize = 32 * 1024;
 /// How long a connection may take to accept its last bytes, and to close.
 const LINGER: Duration = Duration::from_secs(2);

@@ -254,7 +254,11 @@ impl Source {
         let names: Vec<&str> = self.path.split('/').collect();
         matches!(
             names[..],
-            ["src", "lib.rs" | "main.rs"] | ["tests" | "benches", _] | ["tests" | "benches", _, "main.rs"]
+            ["src", "lib.rs" | "main.rs"]
+                | ["tests" | "benches", _]
+                | ["tests" | "benches", _, "main.rs"]
+                // A package of its own, a client of the server.
+                | ["tests", "clients", "rust", "src", "main.rs"]
         )
     }
 }

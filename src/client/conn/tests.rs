@@ -72,7 +72,10 @@ fn a_long_pipeline_gives_others_their_turn() {
     for _ in 0..READS_PER_GUARD + 1 {
         bytes.extend(world.clients[client].frame(&ping()));
     }
-    world.clients[client].conn.receive(&bytes);
+    world.clients[client]
+        .conn
+        .input_buffer()
+        .extend_from_slice(&bytes);
     assert!(world.advance_once(client));
     assert_eq!(world.lines(client).len(), READS_PER_GUARD);
     assert!(!world.advance_once(client));
@@ -88,7 +91,10 @@ fn large_replies_give_others_their_turn() {
     for _ in 0..3 {
         bytes.extend(world.clients[client].frame(&get("/big")));
     }
-    world.clients[client].conn.receive(&bytes);
+    world.clients[client]
+        .conn
+        .input_buffer()
+        .extend_from_slice(&bytes);
     assert!(world.advance_once(client));
     assert_eq!(world.lines(client).len(), 2);
     world.advance(client);

@@ -165,7 +165,7 @@ impl World {
 
     /// Bytes arrive from a client, and its connection does what it can.
     pub fn receive(&mut self, at: usize, bytes: &[u8]) {
-        self.clients[at].conn.receive(bytes);
+        self.clients[at].conn.input_buffer().extend_from_slice(bytes);
         self.advance(at);
     }
 

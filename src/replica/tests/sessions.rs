@@ -126,7 +126,10 @@ fn a_session_that_cannot_be_renewed_is_refused_and_nobody_elses_business() {
         let client = world.accept();
         world.receive(client, &connect(0, 40_000, id, &passwd));
         // What comes behind it is not looked at, and what goes wrong with it harms nobody.
-        world.clients[client].conn.receive(&[0; 100]);
+        world.clients[client]
+            .conn
+            .input_buffer()
+            .extend_from_slice(&[0; 100]);
         world.finish();
         assert_eq!(world.lines(client), ["refused"]);
         assert!(world.clients[client].is_closed);
