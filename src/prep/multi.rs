@@ -8,8 +8,8 @@ use crate::proto::txn::Txn;
 impl Preparation<'_> {
     /// A list with a failed operation is a transaction too, one that changes nothing: the operations
     /// before the failed one stand in it as they were prepared, those behind it as
-    /// `RuntimeInconsistency`. Where the reference stumbles over an operation rather than refuse it, the whole
-    /// list is refused.
+    /// `RuntimeInconsistency`. Where the reference stumbles over an operation rather than refuse it, the
+    /// whole list is refused.
     pub(super) fn prepare_multi<'r>(&mut self, operations: Operations<'r>) -> Result<Txn<'r>, ErrorCode> {
         if operations.are_reads() {
             return Err(ErrorCode::MarshallingError);

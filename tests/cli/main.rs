@@ -1,6 +1,11 @@
 //! The program from outside: subcommands, exit codes, pid file, which text goes where, and what a server does
 //! when it is told to end or cannot begin.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "what helps tests is as much a test as they are"
+)]
+
 mod client;
 mod place;
 
@@ -214,8 +219,8 @@ fn a_second_server_on_the_same_data_is_refused() {
     assert_eq!(outcome.code, Some(3), "{outcome:?}");
     let last = outcome.err.lines().last().unwrap();
     let expected = format!(
-        "Unable to access datadir, exiting abnormally: {} is in use: another server holds {}. Stop it, or give \
-         this server its own dataDir",
+        "Unable to access datadir, exiting abnormally: {} is in use: another server holds {}. Stop it, or \
+         give this server its own dataDir",
         place.path("data/version-2").display(),
         place.path("data/zkserver.lock").display()
     );
