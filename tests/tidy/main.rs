@@ -254,11 +254,11 @@ impl Source {
         let names: Vec<&str> = self.path.split('/').collect();
         matches!(
             names[..],
+            // The last are packages of their own.
             ["src", "lib.rs" | "main.rs"]
                 | ["tests" | "benches", _]
                 | ["tests" | "benches", _, "main.rs"]
-                // A package of its own, a client of the server.
-                | ["tests", "clients", "rust", "src", "main.rs"]
+                | ["tests", .., "src", "main.rs"]
         )
     }
 }
@@ -424,6 +424,7 @@ fn dead_files_are_found() {
         source("tests/support/y.rs", ""),
         source("tests/z.rs", "#[path = \"support/w.rs\"]\nmod w;"),
         source("tests/support/w.rs", ""),
+        source("tests/own/package/src/main.rs", ""),
     ];
     assert!(dead_files(&sources).is_empty());
     sources.push(source("src/c.rs", ""));
