@@ -147,21 +147,22 @@ class Writer:
         self.zxid = reply.zxid
         self.acknowledged += 1
 
-    def check(self, shown):
-        """None when `shown` (path -> (data, version, owner)) is one of the states that may be; else what is wrong."""
+    def check(self, shown, created):
+        """None when `shown` (path -> (data, version, owner)) is one of the states that may be; else what is wrong.
+        `created` is the number of children that the sequential parent ever had."""
         tree = self.base.copy()
         for op in self.sent[:self.acknowledged]:
             tree.apply(op)
         sure = dict(tree.nodes)
         for extra in self.sent[self.acknowledged:] + [None]:
-            if tree.nodes == shown:
+            if tree.nodes == shown and tree.sequence == created:
                 self.settle(tree)
                 return None
             if extra:
                 tree.apply(extra)
         lost = {path: node for path, node in sure.items() if shown.get(path) != node}
         more = {path: node for path, node in shown.items() if sure.get(path) != node}
-        return (f"{self.acknowledged} of {len(self.sent)} acknowledged; acknowledged but not so: {cut(lost)}; "
+        return (f"{created} sequential nodes; {self.acknowledged} of {len(self.sent)} acknowledged; acknowledged but not so: {cut(lost)}; "
                 f"there but not acknowledged: {cut(more)}")
 
     def settle(self, tree):
@@ -178,17 +179,18 @@ def cut(nodes):
 
 
 def shown_by(port):
-    """All nodes outside /zookeeper, by their first component: path -> (data, version, owner)."""
+    """All nodes by their first component: path -> (data, version, owner); and the children ever created by path."""
     conn = zk.session(port)
     zk.become_super(conn)
     nodes = zk.dump_tree(conn)
     conn.call(1, zk.CLOSE_SESSION)
     conn.drop()
-    trees = {}
+    trees, created = {}, {}
     for path, (data, stat, _) in nodes.items():
+        created[path] = (stat.cversion + stat.numChildren) // 2
         top = "/" + path.split("/")[1]
         trees.setdefault(top, {})[path] = (data, stat.version, stat.ephemeralOwner)
-    return trees
+    return trees, created
 
 
 def set_up(port, writers):
@@ -205,9 +207,9 @@ def check_all(port, writers, score, name):
     """Every acknowledged write is there, and nothing that was never sent."""
     zxid = int(zk.srvr_field(port, "Zxid"), 16)
     score.check(f"{name}: zxid", zxid >= max(w.zxid for w in writers), f"{zxid:#x} is before an acknowledged one")
-    trees = shown_by(port)
+    trees, created = shown_by(port)
     for writer in writers:
-        wrong = writer.fault or writer.check(trees.get(writer.base.root, {}))
+        wrong = writer.fault or writer.check(trees.get(writer.base.root, {}), created.get(writer.base.root + "/q"))
         writer.fault = None
         score.check(f"{name}: {writer.base.root}", wrong is None, wrong)
     extra = sorted(set(trees) - {w.base.root for w in writers} - {"/", "/zookeeper"})
