@@ -6,6 +6,8 @@ pub const JUTE_MAXBUFFER: usize = 0xf_ffff;
 pub const JUTE_EXTRASIZE: usize = JUTE_MAXBUFFER;
 /// Bytes read from a socket at once.
 pub const READ_BYTES: usize = 16 * 1024;
+/// Reads of a connection that may wait behind one of its writes; each may answer a megabyte.
+pub const QUEUED_READS_MAX: u32 = 64;
 /// Frames decoded under one read guard, so that a pipelining client cannot starve the writer.
 pub const READS_PER_GUARD: usize = 128;
 /// Reply bytes produced under one read guard.

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use crate::auth::AuthConfig;
 use crate::clock::Now;
 use crate::ids::Zxid;
-use crate::limits::{READ_BYTES, READS_PER_GUARD, REPLY_BYTES_PER_GUARD, UNSENT_BYTES_MAX};
+use crate::limits::{QUEUED_READS_MAX, READ_BYTES, READS_PER_GUARD, REPLY_BYTES_PER_GUARD, UNSENT_BYTES_MAX};
 use crate::proto::acl::Id;
 use crate::proto::connect::ConnectRequest;
 use crate::proto::error_code::ErrorCode;
@@ -63,6 +63,8 @@ pub struct ClientConn {
     output: Vec<u8>,
     /// Requests that are with the core.
     outstanding: u32,
+    /// Reads handed to the core since it last had nothing of this connection.
+    queued_reads: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +119,7 @@ impl ClientConn {
             input,
             output,
             outstanding: 0,
+            queued_reads: 0,
         }
     }
 
@@ -267,6 +270,9 @@ impl ClientConn {
         let sent = u64::from(drained.replies + drained.events);
         shared.stats.packets_sent.fetch_add(sent, Relaxed);
         self.shared.stats.sent.fetch_add(sent, Relaxed);
+        if self.outstanding == 0 {
+            self.queued_reads = 0;
+        }
         if drained.established.is_some() {
             self.state = State::Established;
         }
@@ -311,6 +317,13 @@ impl ClientConn {
             batch.reads += 1;
             batch.last = Some((op, header.xid));
             return Next::Go;
+        }
+        if !op.is_write() {
+            // Their replies are made all at once, behind the write: what they can take up is bounded here.
+            if self.queued_reads >= QUEUED_READS_MAX {
+                return Next::Stall;
+            }
+            self.queued_reads += 1;
         }
         let request = ClientRequest {
             conn: self.shared.id,
