@@ -254,7 +254,11 @@ impl Source {
         let names: Vec<&str> = self.path.split('/').collect();
         matches!(
             names[..],
-            ["src", "lib.rs" | "main.rs"] | ["tests" | "benches", _] | ["tests" | "benches", _, "main.rs"]
+            // The last: a package of its own below tests/.
+            ["src", "lib.rs" | "main.rs"]
+                | ["tests" | "benches", _]
+                | ["tests" | "benches", _, "main.rs"]
+                | ["tests", .., "src", "main.rs"]
         )
     }
 }
