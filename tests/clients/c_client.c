@@ -98,7 +98,9 @@ static void on_void(int code, const void *told) { complete((Told *)told, code, 0
 static void on_string(int code, const char *value, const void *told) {
     complete((Told *)told, code, value, value ? (int)strlen(value) : 0, 0);
 }
-static void on_stat(int code, const struct Stat *stat, const void *told) { complete((Told *)told, code, 0, 0, stat); }
+static void on_stat(int code, const struct Stat *stat, const void *told) {
+    complete((Told *)told, code, 0, 0, stat);
+}
 static void on_data(int code, const char *value, int length, const struct Stat *stat, const void *told) {
     complete((Told *)told, code, value, length, stat);
 }
@@ -107,9 +109,10 @@ static void on_strings(int code, const struct String_vector *list, const void *t
     snprintf(count, sizeof count, "%d", list ? list->count : -1);
     complete((Told *)told, code, count, (int)strlen(count), 0);
 }
-static void on_strings_stat(int code, const struct String_vector *list, const struct Stat *stat, const void *told) {
-    on_strings(code, list, told);
+static void on_strings_stat(
+    int code, const struct String_vector *list, const struct Stat *stat, const void *told) {
     (void)stat;
+    on_strings(code, list, told);
 }
 static void on_acl(int code, struct ACL_vector *list, struct Stat *stat, const void *told) {
     complete((Told *)told, code, list && list->count ? list->data[0].id.scheme : 0, 99, stat);
@@ -169,7 +172,8 @@ static void close_session(Session *session) {
 }
 
 static int create(zhandle_t *zh, const char *path, const char *value, int mode, char *made) {
-    return zoo_create(zh, path, value, value ? (int)strlen(value) : -1, &ZOO_OPEN_ACL_UNSAFE, mode, made, made ? PATH : 0);
+    int length = value ? (int)strlen(value) : -1;
+    return zoo_create(zh, path, value, length, &ZOO_OPEN_ACL_UNSAFE, mode, made, made ? PATH : 0);
 }
 
 /* Cases */
@@ -327,7 +331,8 @@ static void transactions(Session *s) {
     snprintf(b, sizeof b, "%s", at("b"));
     zoo_check_op_init(&ops[0], top, 0);
     zoo_create_op_init(&ops[1], a, "1", 1, &ZOO_OPEN_ACL_UNSAFE, 0, first, sizeof first);
-    zoo_create_op_init(&ops[2], seq, "", 0, &ZOO_OPEN_ACL_UNSAFE, ZOO_EPHEMERAL | ZOO_SEQUENCE, second, sizeof second);
+    int flags = ZOO_EPHEMERAL | ZOO_SEQUENCE;
+    zoo_create_op_init(&ops[2], seq, "", 0, &ZOO_OPEN_ACL_UNSAFE, flags, second, sizeof second);
     zoo_set_op_init(&ops[3], a, "three", 5, 0, &stat);
     zoo_create_op_init(&ops[4], b, "", 0, &ZOO_OPEN_ACL_UNSAFE, 0, 0, 0);
     zoo_delete_op_init(&ops[5], b, 0);
@@ -390,7 +395,7 @@ static void asynchronous_calls(Session *s) {
     EQUAL(told->version, 500);
 }
 
-/* What a process does that dies without closing its session: it leaves an ephemeral node, and prints the session. */
+/* What a process does that dies with its session open: it makes an ephemeral node and prints the session. */
 static int leave_session_behind(const char *path) {
     Session *session = open_session(0, 10000);
     int code = create(session->zh, path, "", ZOO_EPHEMERAL, 0);
@@ -414,7 +419,10 @@ static void session_is_inherited(Session *s) {
     pclose(output);
     EQUAL(code, ZOK);
     id.client_id = number;
-    for (size_t i = 0; i < sizeof id.passwd && sscanf(password + 2 * i, "%2x", &byte) == 1; i++) id.passwd[i] = (char)byte;
+    for (size_t i = 0; i < sizeof id.passwd; i++) {
+        EQUAL(sscanf(password + 2 * i, "%2x", &byte), 1);
+        id.passwd[i] = (char)byte;
+    }
     Session *heir = open_session(&id, 10000);
     EQUAL(zoo_client_id(heir->zh)->client_id, number);
     EQUAL(zoo_exists(heir->zh, at("e"), 0, &stat), ZOK);

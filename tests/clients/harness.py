@@ -1,11 +1,11 @@
 """Starts the server under test and runs client programs against it.
 
-A client program, in whatever language, gets the server's address as an argument and talks in lines on its output:
+A client program, in whatever language, gets the server's address as an argument and talks in lines:
 
     plan N              how many cases it has; a case without a verdict counts as failed
     ok NAME             the case passed
     not ok NAME: WHY    the case failed
-    restart             stop the server in order and start it on the same data and port; answered by a line `restarted`
+    restart             stop the server in order and start it again; answered by a line `restarted`
     crash               the same with SIGKILL
 
 Anything else it prints is kept and shown when something failed.
@@ -54,22 +54,23 @@ def apache_class_path():
     """The class path of Apache's server and clients, fetched at first use."""
     if not _class_path:
         script = os.path.join(TOOLS, "apache.sh")
-        _class_path.append(subprocess.run([script, "3.9.5"], check=True, stdout=subprocess.PIPE, text=True).stdout.strip())
+        done = subprocess.run([script, "3.9.5"], check=True, stdout=subprocess.PIPE, text=True)
+        _class_path.append(done.stdout.strip())
     return _class_path[0]
 
 
 def quiet_class_path():
-    """The same without line editing and without a log configuration: a client's output is then only its own."""
+    """The same without line editing and log configuration: a client's output is then only its own."""
     folder = apache_class_path().split(":")[0]
-    jars = sorted(name for name in os.listdir(folder) if name.endswith(".jar") and not name.startswith("jline"))
+    jars = [name for name in sorted(os.listdir(folder)) if name.endswith(".jar") and "jline" not in name]
     return ":".join(os.path.join(folder, name) for name in jars)
 
 
 def free_port():
     """A port nobody listens on, outside the range of outgoing connections.
 
-    A client that keeps trying to reconnect to a stopped server on a port of that range can, rarely, connect to
-    itself, and the server then cannot have its port back.
+    A client that keeps trying to reconnect to a stopped server on a port of that range can connect to itself,
+    and the server then cannot have its port back.
     """
     with open("/proc/sys/net/ipv4/ip_local_port_range") as limits:
         low = int(limits.read().split()[0])
@@ -120,7 +121,7 @@ class Server:
         """Starts the process and returns when it serves."""
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=self.home
+                self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
             )
         deadline = time.monotonic() + START_SECONDS
         while not self.serves():
@@ -149,7 +150,7 @@ class Server:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-            raise RuntimeError(f"the server does not stop on signal {signal_number}\n{self.log_tail()}") from None
+            raise RuntimeError(f"no end after signal {signal_number}\n{self.log_tail()}") from None
         finally:
             self.process = None
 

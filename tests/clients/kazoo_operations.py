@@ -1,72 +1,18 @@
-"""Every operation of the kazoo client: nodes, ACLs, watches, transactions, sessions.
+"""Every operation of the kazoo client: nodes, ACLs, watches, transactions.
 
     kazoo_operations.py HOST:PORT [CASE...]
 """
 
-import itertools
 import os
-import subprocess
-import sys
 import threading
 import time
 
-from cases import ask, case, check, equal, raises, run_all, wait_for
+from cases import case, check, equal, raises, run_all, wait_for
 from kazoo import exceptions as errors
-from kazoo.client import KazooClient, KazooState
 from kazoo.protocol.states import EventType
-from kazoo.retry import KazooRetry
 from kazoo.security import ACL, CREATOR_ALL_ACL, OPEN_ACL_UNSAFE, READ_ACL_UNSAFE, Id, Permissions, make_acl
 from kazoo.security import make_digest_acl, make_digest_acl_credential
-
-ADDRESS = sys.argv[1]
-_names = itertools.count()
-
-
-class Client(KazooClient):
-    """A started client that `with` closes."""
-
-    def __init__(self, timeout=15.0, **named):
-        super().__init__(hosts=named.pop("hosts", ADDRESS), timeout=timeout, **named)
-        self.start(30)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.stop()
-        self.close()
-
-
-def fresh(client, data=b""):
-    """A new node of its own for a case."""
-    return client.create(f"/case-{next(_names)}", data)
-
-
-def leave_session_behind(top, timeout):
-    """A process that makes an ephemeral node `e` and dies without closing its session; returns the session."""
-    program = (
-        "import os, sys; from kazoo.client import KazooClient;"
-        f"c = KazooClient(sys.argv[1], timeout={timeout}); c.start(30); c.create(sys.argv[2] + '/e', ephemeral=True);"
-        "print(c.client_id[0], c.client_id[1].hex(), flush=True); os._exit(0)"
-    )
-    command = [sys.executable, "-c", program, ADDRESS, top]
-    printed = subprocess.run(command, check=True, timeout=60, stdout=subprocess.PIPE, text=True).stdout.split()
-    return int(printed[0]), bytes.fromhex(printed[1])
-
-
-class Events:
-    """A watch callback that keeps what it is told."""
-
-    def __init__(self):
-        self.seen = []
-
-    def __call__(self, event):
-        self.seen.append((event.type, event.path))
-
-    def wait(self, *expected):
-        wait_for(lambda: len(self.seen) >= len(expected), f"events {expected}, seen {self.seen}")
-        equal(tuple(self.seen), expected)
-
+from kazoo_common import ADDRESS, Client, Events, fresh
 
 # Nodes
 
@@ -97,7 +43,8 @@ def create_with_stat():
         path, stat = client.create(top + "/n-", b"12345", ephemeral=True, sequence=True, include_data=True)
         equal(path, top + "/n-0000000000")
         equal(stat, client.exists(path))
-        equal((stat.version, stat.cversion, stat.aversion, stat.dataLength, stat.numChildren), (0, 0, 0, 5, 0))
+        equal((stat.version, stat.cversion, stat.aversion), (0, 0, 0))
+        equal((stat.dataLength, stat.numChildren), (5, 0))
         equal(stat.czxid, stat.mzxid)
         equal(stat.czxid, stat.pzxid)
         equal(stat.czxid, client.last_zxid)
@@ -296,9 +243,9 @@ def acls_read_and_written():
         path = fresh(client)
         acls, stat = client.get_acls(path)
         equal((acls, stat.aversion), (OPEN_ACL_UNSAFE, 0))
-        stat = client.set_acls(path, [make_acl("world", "anyone", read=True, write=True, admin=True)], version=0)
-        equal(stat.aversion, 1)
-        equal(client.get_acls(path)[0], [ACL(Permissions.READ | Permissions.WRITE | Permissions.ADMIN, Id("world", "anyone"))])
+        acls = [make_acl("world", "anyone", read=True, write=True, admin=True)]
+        equal(client.set_acls(path, acls, version=0).aversion, 1)
+        equal(client.get_acls(path)[0], acls)
         raises(errors.BadVersionError, client.set_acls, path, OPEN_ACL_UNSAFE, version=0)
         raises(errors.InvalidACLError, client.set_acls, path, [make_acl("ip", "not-an-address", all=True)])
         raises(errors.InvalidACLError, client.set_acls, path, [])
@@ -527,193 +474,6 @@ def transaction_fires_watches():
             transaction.set_data(top + "/n", b"1")
         wait_for(lambda: len(seen.seen) == 2, "two events")
         equal(sorted(seen.seen), sorted([(EventType.CREATED, top + "/n"), (EventType.CHILD, top)]))
-
-
-# Sessions
-
-
-@case
-def negotiated_timeouts():
-    # The limits are 2 and 20 ticks of 500 ms.
-    for asked, expected in ((0.1, 1000), (5.0, 5000), (100.0, 10000)):
-        with Client(timeout=asked) as client:
-            entry = wait_for(
-                lambda: [line for line in client.command(b"cons").split("\n") if f"sid=0x{client.client_id[0]:x}," in line],
-                "the session is listed",
-            )[0]
-            check(f"to={expected}," in entry, f"{expected} ms for {asked} s asked: {entry}")
-
-
-@case
-def session_resumed_by_another_process():
-    with Client() as watcher:
-        top = fresh(watcher)
-        identity = leave_session_behind(top, timeout=10.0)
-        with Client(client_id=identity, timeout=10.0) as heir:
-            equal(heir.client_id[0], identity[0])
-            equal(heir.exists(top + "/e").ephemeralOwner, identity[0])
-            heir.create(top + "/more", ephemeral=True)
-        equal(watcher.get_children(top), [])
-
-
-@case
-def closed_session_cannot_be_resumed():
-    with Client() as first:
-        identity = first.client_id
-    with Client(client_id=identity) as second:
-        check(second.client_id[0] != identity[0], "a new session takes the place of the closed one")
-
-
-@case
-def wrong_password_gives_new_session():
-    with Client() as first:
-        identity = first.client_id
-        with Client(client_id=(identity[0], b"\x01" * 16)) as second:
-            check(second.client_id[0] != identity[0], "no session by number alone")
-        # Apache closes the owner's connection before it looks at the password; the session itself lives on.
-        check(first.retry(first.exists, "/zookeeper") is not None, "the first client goes on")
-        equal(first.client_id, identity)
-
-
-@case
-def expiry_seen_by_its_client():
-    with Client() as watcher:
-        top = fresh(watcher)
-        victim = Client(timeout=10.0)
-        states = []
-        victim.add_listener(states.append)
-        victim.create(top + "/e", ephemeral=True)
-        identity, gone = victim.client_id, Events()
-        watcher.exists(top + "/e", watch=gone)
-        with Client(client_id=identity, timeout=10.0):
-            pass
-        gone.wait((EventType.DELETED, top + "/e"))
-        wait_for(lambda: KazooState.LOST in states, "the client learns that its session is lost")
-        wait_for(lambda: victim.connected and victim.client_id[0] != identity[0], "it gets a new session")
-        equal(victim.retry(victim.exists, top + "/e"), None)
-        victim.stop()
-        victim.close()
-
-
-@case
-def dead_process_expires():
-    with Client() as client:
-        top, gone = fresh(client), Events()
-        client.create(top + "/stays")
-        leave_session_behind(top, timeout=2.0)
-        equal(sorted(client.get_children(top)), ["e", "stays"])
-        died = time.monotonic()
-        client.exists(top + "/e", watch=gone)
-        gone.wait((EventType.DELETED, top + "/e"))
-        check(time.monotonic() - died > 1.0, "the node outlives its process for about the session timeout")
-        equal(client.get_children(top), ["stays"])
-
-
-@case
-def idle_session_lives_by_pings():
-    with Client(timeout=1.0) as idle, Client() as other:
-        top = fresh(other)
-        idle.create(top + "/e", ephemeral=True)
-        identity = idle.client_id
-        # Four timeouts of silence but for pings; time itself is what is tested here.
-        time.sleep(4)
-        equal(other.get_children(top), ["e"])
-        equal(idle.client_id, identity)
-
-
-@case
-def many_sessions():
-    with Client() as watcher:
-        top = fresh(watcher)
-        clients = [Client(timeout=10.0) for _ in range(40)]
-        for i, client in enumerate(clients):
-            client.create(f"{top}/{i}", ephemeral=True)
-        equal(len({client.client_id[0] for client in clients}), 40)
-        equal(len(watcher.get_children(top)), 40)
-        for client in clients:
-            client.stop()
-            client.close()
-        equal(watcher.get_children(top), [])
-
-
-# Restarts
-
-
-@case
-def retry_over_restart():
-    with Client(timeout=10.0, connection_retry=KazooRetry(max_tries=-1, max_delay=0.2)) as client:
-        top = fresh(client)
-        client.create(top + "/e", b"mine", ephemeral=True)
-        identity = client.client_id
-        states, done = [], []
-        client.add_listener(states.append)
-
-        def write():
-            retry = KazooRetry(max_tries=-1, delay=0.05, max_delay=0.2)
-            for i in range(200):
-                retry(client.ensure_path, f"{top}/{i}")
-                done.append(i)
-
-        writer = threading.Thread(target=write)
-        writer.start()
-        wait_for(lambda: len(done) >= 10, "writes are under way")
-        ask("restart")
-        writer.join(60)
-        equal(len(done), 200)
-        equal(client.client_id, identity)
-        equal(len(client.get_children(top)), 201)
-        equal(client.get(top + "/e")[1].ephemeralOwner, identity[0])
-        client.set(top, b"after")
-        equal(client.exists(top).version, 1)
-
-
-@case
-def acknowledged_writes_survive_kill():
-    patience = KazooRetry(max_tries=-1, max_delay=0.2)
-    with Client(timeout=10.0, connection_retry=patience) as client:
-        top = fresh(client)
-        zxid = 0
-        for i in range(100):
-            zxid = client.create(f"{top}/{i}", str(i).encode(), include_data=True)[1].czxid
-        client.set_acls(top, READ_ACL_UNSAFE)
-        lost = threading.Event()
-        client.add_listener(lambda state: lost.set() if state != KazooState.CONNECTED else None)
-        ask("crash")
-        check(lost.wait(30), "the client notices")
-        wait_for(lambda: client.connected, "the client connects again")
-        equal(sorted(map(int, client.retry(client.get_children, top))), list(range(100)))
-        equal(client.get(top + "/99")[1].czxid, zxid)
-        equal(client.get_acls(top)[0], READ_ACL_UNSAFE)
-        check(client.create("/after-crash", include_data=True)[1].czxid > zxid, "zxids go on upwards")
-
-
-@case
-def session_expires_after_restart():
-    with Client() as client:
-        top = fresh(client)
-    leave_session_behind(top, timeout=2.0)
-    ask("restart")
-    with Client() as client:
-        wait_for(lambda: client.get_children(top) == [], "a session that nobody resumes expires")
-
-
-# Four-letter words, as kazoo asks them
-
-
-@case
-def four_letter_words():
-    with Client() as client:
-        equal(client.command(b"ruok"), "imok")
-        equal(client.command(b"isro"), "rw")
-        check("Mode: standalone" in client.command(b"srvr"), "srvr names the mode")
-        check("zk_server_state\tstandalone" in client.command(b"mntr"), "mntr names the state")
-        check(client.server_version() >= (3, 9), f"version {client.server_version()}")
-        path = fresh(client)
-        client.get(path, watch=Events())
-        check(path in client.command(b"wchp"), "wchp lists the watched path")
-        check(f"0x{client.client_id[0]:x}" in client.command(b"wchc"), "wchc lists the session")
-        client.create(path + "/e", ephemeral=True)
-        check(path + "/e" in client.command(b"dump"), "dump lists the ephemeral node")
 
 
 run_all()

@@ -152,7 +152,8 @@ def lock_over_restart():
 def read_write_lock():
     with clients(3) as (one, two, three):
         top = path()
-        reader, other_reader, writer = one.ReadLock(top, "r1"), two.ReadLock(top, "r2"), three.WriteLock(top, "w")
+        reader, other_reader = one.ReadLock(top, "r1"), two.ReadLock(top, "r2")
+        writer = three.WriteLock(top, "w")
         check(reader.acquire(timeout=20), "the first reader")
         check(other_reader.acquire(timeout=20), "readers share")
         equal(writer.acquire(blocking=False), False)
@@ -268,7 +269,8 @@ def double_barrier():
             left.append(i)
 
         threads = [in_thread(through, i) for i in range(2)]
-        wait_for(lambda: len(members[2].get_children(top) if members[2].exists(top) else []) == 2, "two have come")
+        members[2].ensure_path(top)
+        wait_for(lambda: len(members[2].get_children(top)) == 2, "two have come")
         equal(entered, [])
         threads.append(in_thread(through, 2))
         for thread in threads:
@@ -431,7 +433,8 @@ def data_watch():
         wait_for(lambda: len(seen) == 4, "the deletion")
         two.create(top, b"c")
         wait_for(lambda: len(seen) == 5, "the second creation")
-        equal(seen[1:], [(b"a", 0, "CREATED"), (b"b", 1, "CHANGED"), (None, None, "DELETED"), (b"c", 0, "CREATED")])
+        equal(seen[1:3], [(b"a", 0, "CREATED"), (b"b", 1, "CHANGED")])
+        equal(seen[3:], [(None, None, "DELETED"), (b"c", 0, "CREATED")])
         two.set(top, b"nobody listens")
         one.get(top)
         equal(len(seen), 5)
@@ -496,7 +499,8 @@ def tree_cache():
         cache.start()
 
         def kinds(wanted):
-            return [event.event_data and event.event_data.path for event in list(seen) if event.event_type == wanted]
+            events = [event for event in list(seen) if event.event_type == wanted]
+            return [event.event_data and event.event_data.path for event in events]
 
         wait_for(lambda: kinds(TreeEvent.INITIALIZED), "the first reading is done")
         equal(cache.get_data(top + "/a").data, b"1")

@@ -62,12 +62,25 @@ def c():
     return lambda server: [program, server.address], {}
 
 
+def curator():
+    install("java")
+    build = tempfile.TemporaryDirectory(prefix="zk-curator-")
+    atexit.register(build.cleanup)
+    class_path = harness.quiet_class_path()
+    source = os.path.join(HERE, "java", "CuratorClient.java")
+    subprocess.run(["javac", "-nowarn", "-d", build.name, "-cp", class_path, source], check=True)
+    java = ["java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-Dlog4j2.level=OFF"]
+    return lambda server: [*java, "-cp", f"{build.name}:{class_path}", "CuratorClient", server.address], {}
+
+
 def rust():
     """Built once into the cache folder; cargo itself knows when there is nothing to do."""
     target = os.path.join(install("rust"), "rust-target")
-    command = ["cargo", "build", "--quiet", "--locked", "--manifest-path", os.path.join(HERE, "rust", "Cargo.toml")]
+    manifest = os.path.join(HERE, "rust", "Cargo.toml")
+    command = ["cargo", "build", "--quiet", "--locked", "--manifest-path", manifest]
     subprocess.run(command, check=True, env={**os.environ, "CARGO_TARGET_DIR": target})
-    return lambda server: [os.path.join(target, "debug", "rust-client"), server.address], {"RUST_BACKTRACE": "0"}
+    program = os.path.join(target, "debug", "rust-client")
+    return lambda server: [program, server.address], {"RUST_BACKTRACE": "0"}
 
 
 def zkcli():
@@ -86,8 +99,10 @@ def end(server):
 
 ALL = [
     Client("kazoo", kazoo("kazoo_operations.py")),
+    Client("kazoo-sessions", kazoo("kazoo_sessions.py")),
     Client("kazoo-recipes", kazoo("kazoo_recipes.py")),
     Client("zkcli", zkcli),
+    Client("curator", curator),
     Client("c", c, 60),
     Client("node", node),
     Client("rust", rust),

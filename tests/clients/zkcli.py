@@ -1,11 +1,11 @@
-"""Apache's command-line client, against the server under test and Apache's own: the same commands, the same output.
+"""Apache's command-line client, on the server under test and on Apache's own: same commands, same output.
 
     zkcli.py HOST:PORT APACHE_HOST:PORT CLASS_PATH [CASE...]
 
-What may differ is replaced before the comparison: session ids, times, and addresses; and the ids of `whoami` and
-the paths of `getEphemerals` are sorted, because Apache's server keeps both in hash sets. Zxids may not differ: both
-servers start empty and see the same requests in the same order. Events are compared as a list of their own, because zkCli
-prints them from another thread than the output of commands.
+What may differ is replaced before the comparison: session ids, times, and addresses; zxids are counted from
+the first one that a case shows; and the ids of `whoami` and the paths of `getEphemerals` are sorted, because
+Apache's server keeps both in hash sets. Events are compared as a list of their own, because zkCli prints them
+from another thread than the output of commands, in lines that may fall between any others.
 """
 
 import difflib
@@ -24,20 +24,18 @@ MAIN = "org.apache.zookeeper.ZooKeeperMain"
 JAVA = ["java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-Dlog4j2.level=OFF", "-cp", CLASS_PATH, MAIN]
 
 
-
-def sort(text, separator):
-    return separator.join(sorted(text.removesuffix(separator).split(separator))) + text[len(text.removesuffix(separator)):]
-
-
 REPLACED = [
     (re.compile(r"^((?:c|m)time) = .*", re.M), r"\1 = TIME"),
     (re.compile(r"^ephemeralOwner = 0x[0-9a-f]{5,}", re.M), "ephemeralOwner = SESSION"),
     # The start-up lines are printed before and after the connection by chance.
     (re.compile(r"^JLine support is disabled\n", re.M), ""),
-    (re.compile(r"^(Auth scheme: User\n)((?:\w+: .*\n)+)", re.M), lambda found: found[1] + sort(found[2], "\n")),
-    (re.compile(r"^\[(/.*)\]$", re.M), lambda found: f"[{sort(found[1], ', ')}]"),
+    (re.compile(r"(?<=^Auth scheme: User\n)(?:\w+: .*\n)+", re.M), lambda found: sort(found[0], "\n")),
+    (re.compile(r"(?<=^\[)/.*(?=\]$)", re.M), lambda found: sort(found[0], ", ")),
 ]
-EVENT = re.compile(r"\n?WATCHER::\n\n(WatchedEvent .*)\n?")
+ZXID = re.compile(r"(Zxid = |zxid: )(0x[1-9a-f][0-9a-f]*|[1-9][0-9]*)$", re.M)
+EVENT = "WatchedEvent "
+# What zkCli prints around an event, and the events of its own connection, whose last one may come too late.
+NOISE = re.compile(r"WATCHER::|WatchedEvent .* type:None .*|")
 
 
 def main():
@@ -81,16 +79,25 @@ def run(server, once, commands):
 
 def zkcli(server, arguments, script):
     command = [*JAVA, "-timeout", "10000", "-waitforconnection", "-server", server, *arguments]
-    done = subprocess.run(command, input=script, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    done = subprocess.run(command, input=script, text=True, timeout=60, **streams)
     return done.stdout + f"exit code {done.returncode}\n"
 
 
 def clean(text, server):
-    events = EVENT.findall(text)
-    text = EVENT.sub("", text).replace(server, "SERVER")
+    text = text.replace(server, "SERVER")
+    zxids = [int(found[2], 0) for found in ZXID.finditer(text)]
+    text = ZXID.sub(lambda found: f"{found[1]}first + {int(found[2], 0) - min(zxids)}", text)
     for pattern, replacement in REPLACED:
         text = pattern.sub(replacement, text)
-    return text.split("\n"), events
+    lines = [line for line in text.split("\n") if not NOISE.fullmatch(line)]
+    events = [line for line in lines if line.startswith(EVENT)]
+    return [line for line in lines if not line.startswith(EVENT)], events
+
+
+def sort(text, separator):
+    items = text.removesuffix(separator).split(separator)
+    return separator.join(sorted(items)) + text[len(text.removesuffix(separator)) :]
 
 
 def verdict(apaches, ours, commands):

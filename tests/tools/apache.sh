@@ -1,8 +1,8 @@
 #!/bin/bash
 # Prints a Java class path on which Apache ZooKeeper's own server and clients run; fetches it at first use.
 #
-#   apache.sh [3.9.5]  ZooKeeper 3.9.5 with Curator 5.9, out of the jars that the Python package pyspark 4.3.0 carries
-#                      (a download of 450 MB, of which 23 MB stay)
+#   apache.sh [3.9.5]  ZooKeeper 3.9.5 with Curator 5.9, out of the jars that the Python package pyspark 4.3.0
+#                      carries (a download of 450 MB, of which 23 MB stay)
 #   apache.sh 3.8.0    Debian's own packages of ZooKeeper 3.8.0, installed on the machine
 #
 #   java -cp "$(apache.sh)" org.apache.zookeeper.server.quorum.QuorumPeerMain zoo.cfg
@@ -32,14 +32,14 @@ from_pyspark() {
   echo "$home:$home/*"
 }
 
-# The source archive is the only form of pyspark with the jars in it, and its folder of jars is nearly all of it.
+# The source archive is the only form of pyspark with the jars in it.
 fetch_pyspark() {
   local home=$1 archive=pyspark-$2.tar.gz jars=pyspark-$2/deps/jars patterns=() name
   scratch=$(mktemp -d "$home.XXXXXX")
   trap 'rm -rf "$scratch"' EXIT
-  for name in zookeeper- zookeeper-jute- curator- netty- slf4j-api- log4j-api- log4j-core- log4j-slf4j2-impl- \
-    snappy-java- metrics-core- commons-cli- commons-io- jackson-core-2 jackson-databind- jackson-annotations- \
-    jline-2 guava- failureaccess- audience-annotations-; do
+  for name in zookeeper- zookeeper-jute- curator- netty- slf4j-api- log4j-api- log4j-core- \
+    log4j-slf4j2-impl- snappy-java- metrics-core- commons-cli- commons-io- jackson-core-2 jackson-databind- \
+    jackson-annotations- jline-2 guava- failureaccess- audience-annotations-; do
     patterns+=("$jars/$name*.jar")
   done
   echo "apache.sh: fetching ZooKeeper's jars, 450 MB, once"
@@ -66,8 +66,8 @@ from_debian() {
   if ! dpkg -s zookeeper libzookeeper-java > /dev/null 2>&1; then
     { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y zookeeper libzookeeper-java; } >&2
   fi
-  for jar in zookeeper zookeeper-jute slf4j-api slf4j-nop metrics-core snappy-java commons-cli commons-io jline2 \
-    jackson-core jackson-databind jackson-annotations; do
+  for jar in zookeeper zookeeper-jute slf4j-api slf4j-nop metrics-core snappy-java commons-cli commons-io \
+    jline2 jackson-core jackson-databind jackson-annotations; do
     path+=:/usr/share/java/$jar.jar
   done
   for jar in /usr/share/java/netty-*.jar; do path+=:$jar; done

@@ -3,8 +3,8 @@
 #
 #   install.sh [PART...]   parts: java kazoo node c rust (default: all)
 #
-# System packages come from apt (as root, or through sudo); Python and Node packages go into a cache folder, which
-# ZKSERVER_TEST_CACHE moves (default: the user's cache folder). The last line printed is that folder.
+# System packages come from apt (as root, or through sudo); Python and Node packages go into a cache folder,
+# which ZKSERVER_TEST_CACHE moves (default: the user's cache folder). The last line printed is that folder.
 set -euo pipefail
 
 cache=${ZKSERVER_TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}}/zkserver-clients

@@ -108,10 +108,7 @@ impl Runner {
 }
 
 #[track_caller]
-fn equal<T: PartialEq + Debug, U: Debug>(found: T, expected: U) -> Outcome
-where
-    T: PartialEq<U>,
-{
+fn equal<T: PartialEq<U> + Debug, U: Debug>(found: T, expected: U) -> Outcome {
     if found == expected {
         return Ok(());
     }
@@ -491,14 +488,8 @@ async fn sessions_and_restart(bench: &Bench) -> Outcome {
     for how in ["restart", "crash"] {
         // The request blocks this thread, and the client with it: it finds the connection gone afterwards.
         ask(how)?;
-        equal(
-            soon("the loss", states.changed()).await?,
-            SessionState::Disconnected,
-        )?;
-        equal(
-            soon("the return", states.changed()).await?,
-            SessionState::SyncConnected,
-        )?;
+        // Only the latest state is kept: the loss itself may go unseen, but not that something changed.
+        while soon("the return", states.changed()).await? != SessionState::SyncConnected {}
     }
     equal(client.session_id(), session)?;
     let stat = client
