@@ -8,7 +8,9 @@ import time
 import zkwire as zk
 from zkwire import Acl
 
-STRANGER = "127.0.0.2"  # attackers come from an address of their own, so that limits per address hit only them
+STRANGER = (
+    "127.0.0.2"  # attackers come from an address of their own, so that limits per address hit only them
+)
 MAX_FRAME = 1048575
 
 
@@ -43,17 +45,24 @@ def closes(conn, data, half_close=False):
 
 
 def bad_frames(port, score, rng):
-    for length in (-1, -2147483648, 0, MAX_FRAME + 1, 2147483647, 0x0a0d0a0d):
+    for length in (-1, -2147483648, 0, MAX_FRAME + 1, 2147483647, 0x0A0D0A0D):
         for make in (connection, greeted):
             score.check(f"length {length} after {make.__name__}", closes(make(port), zk.i32(length)))
     for size in range(1, 8):
         score.check(f"frame of {size}", closes(greeted(port), zk.frame(b"\0" * size)))
     for op in (zk.CREATE, zk.PING, zk.MULTI, zk.AUTH, zk.CLOSE_SESSION):
         early = connection(port)
-        score.check(f"op {op} before connect", closes(early, zk.frame(zk.request(1, op, b"\0" * 30)), half_close=True))
+        score.check(
+            f"op {op} before connect", closes(early, zk.frame(zk.request(1, op, b"\0" * 30)), half_close=True)
+        )
     http = b"POST / HTTP/1.1\r\nHost: x\r\n\r\n"
     score.check("HTTP", closes(connection(port), http))
-    score.check("TLS", closes(connection(port), bytes.fromhex("16030100c8010000c40303") + rng.randbytes(200), half_close=True))
+    score.check(
+        "TLS",
+        closes(
+            connection(port), bytes.fromhex("16030100c8010000c40303") + rng.randbytes(200), half_close=True
+        ),
+    )
 
 
 def sizes(port, score, rng):
@@ -77,7 +86,9 @@ def sizes(port, score, rng):
     for count in (2147483647, 1000000000, 65536):
         lists = zk.i64(0) + zk.i32(count) + b"\0" * 64
         score.equal(f"{count} watches announced", conn.call(9, zk.SET_WATCHES, lists).err, -5)
-        score.equal(f"{count} entries announced", conn.call(9, zk.SET_ACL, zk.ustr("/acl") + zk.i32(count)).err, -5)
+        score.equal(
+            f"{count} entries announced", conn.call(9, zk.SET_ACL, zk.ustr("/acl") + zk.i32(count)).err, -5
+        )
     conn.call(10, zk.CLOSE_SESSION)
 
 
@@ -88,7 +99,9 @@ def garbage(port, score, rng):
         closes(conn, rng.randbytes(rng.randrange(1, 200)), half_close=True)
     for op in (1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 14, 15, 22, 101, 103, 104):
         conn = greeted(port, 4000)
-        conn.send(b"".join(zk.frame(zk.request(n + 1, op, rng.randbytes(rng.randrange(60)))) for n in range(50)))
+        conn.send(
+            b"".join(zk.frame(zk.request(n + 1, op, rng.randbytes(rng.randrange(60)))) for n in range(50))
+        )
         conn.send_request(99, zk.PING)
         seen = []
         try:
@@ -130,7 +143,9 @@ def words(port, score, rng):
     score.equal("ruok with more behind it", read_all(conn), b"imok")
     score.check("an unknown word", closes(connection(port), b"reqs"))
     results = []
-    threads = [threading.Thread(target=lambda: results.append(zk.four_letter_word(port, "srvr"))) for _ in range(50)]
+    threads = [
+        threading.Thread(target=lambda: results.append(zk.four_letter_word(port, "srvr"))) for _ in range(50)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -180,7 +195,11 @@ def sessions(port, score, rng):
     watcher = greeted(port, 60000)
     deadline = time.monotonic() + 30
     while True:
-        left = [name for name in watcher.call(1, zk.GET_CHILDREN, zk.path_watch("/")).body if name.startswith("left")]
+        left = [
+            name
+            for name in watcher.call(1, zk.GET_CHILDREN, zk.path_watch("/")).body
+            if name.startswith("left")
+        ]
         if not left or time.monotonic() > deadline:
             break
         time.sleep(0.2)
@@ -191,17 +210,24 @@ def sessions(port, score, rng):
 def watches(port, score, rng):
     conn = greeted(port)
     for start in range(0, 50000, 500):
-        conn.send(b"".join(
-            zk.frame(zk.request(n + 1, zk.EXISTS, zk.path_watch(f"/none/{n}", True))) for n in range(start, start + 500)
-        ))
+        conn.send(
+            b"".join(
+                zk.frame(zk.request(n + 1, zk.EXISTS, zk.path_watch(f"/none/{n}", True)))
+                for n in range(start, start + 500)
+            )
+        )
         for _ in range(500):
             conn.read_reply(zk.EXISTS)
-    score.check("wchs", "Total watches:50" in zk.four_letter_word(port, "wchs"), zk.four_letter_word(port, "wchs"))
+    score.check(
+        "wchs", "Total watches:50" in zk.four_letter_word(port, "wchs"), zk.four_letter_word(port, "wchs")
+    )
     conn.drop()
     deadline = time.monotonic() + 10
     while "Total watches:50" in zk.four_letter_word(port, "wchs") and time.monotonic() < deadline:
         time.sleep(0.01)
-    score.check("watches go with their connection", "Total watches:50" not in zk.four_letter_word(port, "wchs"))
+    score.check(
+        "watches go with their connection", "Total watches:50" not in zk.four_letter_word(port, "wchs")
+    )
 
 
 def never_reading(port, score, rng, megabytes=400):

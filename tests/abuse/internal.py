@@ -34,7 +34,9 @@ def quota_nodes(conn, score):
     ):
         conn.call(4, zk.CREATE, zk.create(path, data))
     conn.call(5, zk.SET_DATA, zk.set_data("/zookeeper/quota/kept/zookeeper_stats", b"=,=;;count=\xff"))
-    score.equal("a write below the quota", conn.call(6, zk.CREATE, zk.create("/kept/below", b"x" * 100)).err, 0)
+    score.equal(
+        "a write below the quota", conn.call(6, zk.CREATE, zk.create("/kept/below", b"x" * 100)).err, 0
+    )
     score.equal("a write on the root", conn.call(7, zk.SET_DATA, zk.set_data("/", b"")).err, 0)
 
 

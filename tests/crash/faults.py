@@ -53,7 +53,9 @@ def fails_and_returns(server, writers, score, name, file):
         thread.join(30)
     last = server.last_lines(1)
     score.check(f"{name}: the last line names {file}", file in last, last)
-    score.check(f"{name}: the exit code says so", server.process.returncode > 0, str(server.process.returncode))
+    score.check(
+        f"{name}: the exit code says so", server.process.returncode > 0, str(server.process.returncode)
+    )
     back(server, writers, score, name)
 
 
@@ -82,9 +84,14 @@ def full_disk(template, directory, score, seed):
     """A small tmpfs that fills up under load, and is made larger afterwards."""
     mount = Path(directory) / "full"
     (mount / "data").mkdir(parents=True)
-    made = os.geteuid() == 0 and subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "zkserver-test", str(mount / "data")], stderr=subprocess.DEVNULL
-    ).returncode == 0
+    made = (
+        os.geteuid() == 0
+        and subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=1m", "zkserver-test", str(mount / "data")],
+            stderr=subprocess.DEVNULL,
+        ).returncode
+        == 0
+    )
     if not made:
         print("skipped: no right to mount a small file system")
         return

@@ -91,7 +91,10 @@ class Writer:
             return ("sequential", data)
         if roll < 0.65:
             path = f"{tree.root}/m{self.count}"
-            return ("multi", (("create", path, data, 0), ("set", tree.root, data), ("set", path, data + b"!")))
+            return (
+                "multi",
+                (("create", path, data, 0), ("set", tree.root, data), ("set", path, data + b"!")),
+            )
         return ("set", self.rng.choice(sorted(tree.nodes)), data)
 
     def connect(self, port):
@@ -151,10 +154,10 @@ class Writer:
         """None when `shown` (path -> (data, version, owner)) is one of the states that may be; else what is wrong.
         `created` is the number of children that the sequential parent ever had."""
         tree = self.base.copy()
-        for op in self.sent[:self.acknowledged]:
+        for op in self.sent[: self.acknowledged]:
             tree.apply(op)
         sure = dict(tree.nodes)
-        for extra in self.sent[self.acknowledged:] + [None]:
+        for extra in self.sent[self.acknowledged :] + [None]:
             if tree.nodes == shown and tree.sequence == created:
                 self.settle(tree)
                 return None
@@ -162,8 +165,10 @@ class Writer:
                 tree.apply(extra)
         lost = {path: node for path, node in sure.items() if shown.get(path) != node}
         more = {path: node for path, node in shown.items() if sure.get(path) != node}
-        return (f"{created} sequential nodes; {self.acknowledged} of {len(self.sent)} acknowledged; acknowledged but not so: {cut(lost)}; "
-                f"there but not acknowledged: {cut(more)}")
+        return (
+            f"{created} sequential nodes; {self.acknowledged} of {len(self.sent)} acknowledged; acknowledged but not so: {cut(lost)}; "
+            f"there but not acknowledged: {cut(more)}"
+        )
 
     def settle(self, tree):
         """What was shown is the truth from now on."""
@@ -206,10 +211,14 @@ def set_up(port, writers):
 def check_all(port, writers, score, name):
     """Every acknowledged write is there, and nothing that was never sent."""
     zxid = int(zk.srvr_field(port, "Zxid"), 16)
-    score.check(f"{name}: zxid", zxid >= max(w.zxid for w in writers), f"{zxid:#x} is before an acknowledged one")
+    score.check(
+        f"{name}: zxid", zxid >= max(w.zxid for w in writers), f"{zxid:#x} is before an acknowledged one"
+    )
     trees, created = shown_by(port)
     for writer in writers:
-        wrong = writer.fault or writer.check(trees.get(writer.base.root, {}), created.get(writer.base.root + "/q"))
+        wrong = writer.fault or writer.check(
+            trees.get(writer.base.root, {}), created.get(writer.base.root + "/q")
+        )
         writer.fault = None
         score.check(f"{name}: {writer.base.root}", wrong is None, wrong)
     extra = sorted(set(trees) - {w.base.root for w in writers} - {"/", "/zookeeper"})

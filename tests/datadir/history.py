@@ -14,7 +14,11 @@ class Writes(Generator):
 
     def table(self):
         return [
-            (14, self.create), (8, self.sequential), (7, self.delete), (12, self.set_data), (7, self.set_acl),
+            (14, self.create),
+            (8, self.sequential),
+            (7, self.delete),
+            (12, self.set_data),
+            (7, self.set_acl),
             (10, self.multi),
         ]
 
@@ -52,7 +56,9 @@ class History:
         while count > 0:
             conn = self.rng.choice(conns)
             # Apache's digests now and then come out wrong for pipelined writes.
-            batch = [self.generator.request() for _ in range(1 if server.apache else self.rng.randrange(1, 12))]
+            batch = [
+                self.generator.request() for _ in range(1 if server.apache else self.rng.randrange(1, 12))
+            ]
             count -= len(batch)
             self.send(conn, batch)
         for conn in conns:

@@ -10,7 +10,8 @@ Difference = namedtuple("Difference", "name why accepts")
 
 # What monitoring agents read; a server may leave out metrics of parts it does not have, but never these.
 REQUIRED_METRICS = {
-    "zk_" + name for name in (
+    "zk_" + name
+    for name in (
         "version server_state ephemerals_count num_alive_connections avg_latency min_latency max_latency "
         "outstanding_requests znode_count watch_count approximate_data_size global_sessions packets_received "
         "packets_sent uptime open_file_descriptor_count max_file_descriptor_count"

@@ -18,36 +18,141 @@ OPEN = zk.OPEN_ACL
 ALICE = "alice:jaVfbXjBYkCQIFJQ4BpFYYKaWsY="
 
 BAD_PATHS = [
-    "", "foo", "//", "/a//b", "/a/", "/a/.", "/a/..", "/.", "/..", "/a/./b", "/a/../b", "a/b", ".", None,
-    "/a\u0001", "/a\u0000b", "/\u0000", "/a\u001f", "/a\u007f", "/a\u0085", "/a\u009f", "/a\ud800", "/a\udfff",
-    "/a\ue000", "/a\uf8ff", "/a\ufff0", "/a\uffff", "/a\ufffd", "/a\U0001f600",
-    b"/a\xff\xfe", b"/a\xc0\x80", b"/a\xe2\x82", b"/a\xf5\x80\x80\x80", b"/a\xed\xa0\x80x", b"\xff",
-    "/missing/x", "/missing", "/a/b/c/d/e/f/g", "/\t", "/a\n",
+    "",
+    "foo",
+    "//",
+    "/a//b",
+    "/a/",
+    "/a/.",
+    "/a/..",
+    "/.",
+    "/..",
+    "/a/./b",
+    "/a/../b",
+    "a/b",
+    ".",
+    None,
+    "/a\u0001",
+    "/a\u0000b",
+    "/\u0000",
+    "/a\u001f",
+    "/a\u007f",
+    "/a\u0085",
+    "/a\u009f",
+    "/a\ud800",
+    "/a\udfff",
+    "/a\ue000",
+    "/a\uf8ff",
+    "/a\ufff0",
+    "/a\uffff",
+    "/a\ufffd",
+    "/a\U0001f600",
+    b"/a\xff\xfe",
+    b"/a\xc0\x80",
+    b"/a\xe2\x82",
+    b"/a\xf5\x80\x80\x80",
+    b"/a\xed\xa0\x80x",
+    b"\xff",
+    "/missing/x",
+    "/missing",
+    "/a/b/c/d/e/f/g",
+    "/\t",
+    "/a\n",
 ]
 ODD_PATHS = [
-    "/a/...", "/.a", "/a b", "/\u00e9", "/\u65e5\u672c", "/a\uf900", "/a\uffef", "/a\u00a0", "/" + "n" * 300, "/...",
-    "/zookeeper/x", "/zookeeper/quota/x", "/zookeeper/config/x", "/a\u2028", "/-", "/0000000000", "/%s",
+    "/a/...",
+    "/.a",
+    "/a b",
+    "/\u00e9",
+    "/\u65e5\u672c",
+    "/a\uf900",
+    "/a\uffef",
+    "/a\u00a0",
+    "/" + "n" * 300,
+    "/...",
+    "/zookeeper/x",
+    "/zookeeper/quota/x",
+    "/zookeeper/config/x",
+    "/a\u2028",
+    "/-",
+    "/0000000000",
+    "/%s",
 ]
 SYSTEM_PATHS = ["/", "/zookeeper", "/zookeeper/quota", "/zookeeper/config", ""]
 
 IP_IDS = [
-    "127.0.0.1", "127.0.0.1/8", "10.0.0.1", "127.0.0.1/33", "127.0.0.1/-1", "127.0.0.1/0", "0.0.0.0/0", "1.2.3", "",
-    "1.2.3.4.5", "256.1.1.1", "1.2.3.4/", "/8", "1.2.3.4/8/8", "01.2.3.4", " 1.2.3.4", "::1", "0:0:0:0:0:0:0:1", "/",
-    "fe80::1/64", "::1/129", "::", "1::2::3", "::ffff:127.0.0.1", "1.2.3.4/a", "+1.2.3.4", "1.2.3.4/+8", "localhost",
+    "127.0.0.1",
+    "127.0.0.1/8",
+    "10.0.0.1",
+    "127.0.0.1/33",
+    "127.0.0.1/-1",
+    "127.0.0.1/0",
+    "0.0.0.0/0",
+    "1.2.3",
+    "",
+    "1.2.3.4.5",
+    "256.1.1.1",
+    "1.2.3.4/",
+    "/8",
+    "1.2.3.4/8/8",
+    "01.2.3.4",
+    " 1.2.3.4",
+    "::1",
+    "0:0:0:0:0:0:0:1",
+    "/",
+    "fe80::1/64",
+    "::1/129",
+    "::",
+    "1::2::3",
+    "::ffff:127.0.0.1",
+    "1.2.3.4/a",
+    "+1.2.3.4",
+    "1.2.3.4/+8",
+    "localhost",
 ]
 DIGEST_IDS = ["a", "a:", "a:b", ":b", ":", "::", "a:b:", "a:b:c", "", "a::b", ":a:b", ALICE, "alice:x"]
 OTHER_IDS = [
-    ("world", "anyone"), ("world", "any"), ("world", ""), ("world", "Anyone"), ("auth", ""), ("auth", "x"),
-    ("auth", None), ("digest", None), ("ip", None), (None, "anyone"), ("", ""), ("super", ""), ("super", "admin"),
-    ("sasl", "u"), ("x509", "CN=a"), ("nosuch", "x"), ("World", "anyone"), (None, None), ("world", "anyone "),
+    ("world", "anyone"),
+    ("world", "any"),
+    ("world", ""),
+    ("world", "Anyone"),
+    ("auth", ""),
+    ("auth", "x"),
+    ("auth", None),
+    ("digest", None),
+    ("ip", None),
+    (None, "anyone"),
+    ("", ""),
+    ("super", ""),
+    ("super", "admin"),
+    ("sasl", "u"),
+    ("x509", "CN=a"),
+    ("nosuch", "x"),
+    ("World", "anyone"),
+    (None, None),
+    ("world", "anyone "),
 ]
 PERMS = [31, 31, 31, 1, 2, 4, 8, 16, 15, 0, -1, 32, 63, 2147483647]
 
 # Beyond scope or defined: answered -6 and closed. Not here: 20 and -10, which Apache executes.
 UNKNOWN_OPCODES = [0, -1, 10, 13, 23, 24, 99, 108, 109, 1000, -2, -9, -12, 2147483647, -2147483648]
 BODY_OPCODES = [
-    zk.CREATE, zk.CREATE2, zk.DELETE, zk.EXISTS, zk.GET_DATA, zk.SET_DATA, zk.GET_ACL, zk.SET_ACL, zk.GET_CHILDREN,
-    zk.GET_CHILDREN2, zk.SYNC, zk.MULTI, zk.MULTI_READ, zk.SET_WATCHES, zk.GET_EPHEMERALS, zk.GET_ALL_CHILDREN_NUMBER,
+    zk.CREATE,
+    zk.CREATE2,
+    zk.DELETE,
+    zk.EXISTS,
+    zk.GET_DATA,
+    zk.SET_DATA,
+    zk.GET_ACL,
+    zk.SET_ACL,
+    zk.GET_CHILDREN,
+    zk.GET_CHILDREN2,
+    zk.SYNC,
+    zk.MULTI,
+    zk.MULTI_READ,
+    zk.SET_WATCHES,
+    zk.GET_EPHEMERALS,
+    zk.GET_ALL_CHILDREN_NUMBER,
 ]
 
 
@@ -84,11 +189,29 @@ class Generator:
 
     def table(self):
         return [
-            (14, self.create), (5, self.sequential), (9, self.delete), (8, self.exists), (9, self.get_data),
-            (12, self.set_data), (5, self.get_acl), (6, self.set_acl), (5, self.get_children),
-            (6, self.get_children2), (3, self.sync), (12, self.multi), (5, self.multi_read), (4, self.auth),
-            (5, self.set_watches), (3, self.who_am_i), (3, self.get_ephemerals), (3, self.all_children), (3, self.ping),
-            (4, self.truncated), (2, self.garbage), (2, self.trailing), (1, self.unknown),
+            (14, self.create),
+            (5, self.sequential),
+            (9, self.delete),
+            (8, self.exists),
+            (9, self.get_data),
+            (12, self.set_data),
+            (5, self.get_acl),
+            (6, self.set_acl),
+            (5, self.get_children),
+            (6, self.get_children2),
+            (3, self.sync),
+            (12, self.multi),
+            (5, self.multi_read),
+            (4, self.auth),
+            (5, self.set_watches),
+            (3, self.who_am_i),
+            (3, self.get_ephemerals),
+            (3, self.all_children),
+            (3, self.ping),
+            (4, self.truncated),
+            (2, self.garbage),
+            (2, self.trailing),
+            (1, self.unknown),
         ]
 
     def request(self):
@@ -202,7 +325,11 @@ class Generator:
     def set_acl(self):
         path = self.path()
         # A locked root would end the run's usefulness, so that one only ever gets lists that leave it open.
-        acl = self.rng.choice([OPEN, None, [], [OPEN[0], Acl(1, "ip", "10.0.0.1")]]) if path in ("/", "") else self.acl()
+        acl = (
+            self.rng.choice([OPEN, None, [], [OPEN[0], Acl(1, "ip", "10.0.0.1")]])
+            if path in ("/", "")
+            else self.acl()
+        )
         return zk.SET_ACL, zk.set_acl(path, acl, self.version(path, 1)), path
 
     def get_children(self):
@@ -226,7 +353,9 @@ class Generator:
 
     def sub_write(self):
         path = self.path(0.97)
-        kind = self.rng.choice([zk.CREATE, zk.CREATE, zk.CREATE2, zk.SET_DATA, zk.SET_DATA, zk.DELETE, zk.CHECK])
+        kind = self.rng.choice(
+            [zk.CREATE, zk.CREATE, zk.CREATE2, zk.SET_DATA, zk.SET_DATA, zk.DELETE, zk.CHECK]
+        )
         if kind in (zk.CREATE, zk.CREATE2):
             path = self.fresh_path()
             acl = self.acl() if self.coin(0.3) else OPEN
@@ -236,15 +365,29 @@ class Generator:
         return kind, zk.path_version(path, self.version(path, 0))
 
     def sub_wrong(self):
-        return self.rng.choice([
-            (zk.GET_DATA, zk.path_watch("/a")), (zk.GET_CHILDREN, zk.path_watch("/a")),
-            (zk.EXISTS, zk.path_watch("/a")), (zk.SET_ACL, zk.set_acl("/a", OPEN)), (zk.SYNC, zk.path_only("/a")),
-            (zk.CREATE, zk.create("/a", b"", None)), (zk.CREATE, zk.create("/a", b"", OPEN, 99)),
-            (zk.CREATE, zk.create("/a", b"", OPEN, 5)), (zk.CREATE, zk.create("/a", b"", [])),
-            (zk.DELETE, zk.path_version(None)), (zk.SET_DATA, zk.set_data(None, b"")),
-            (zk.CHECK, zk.path_version(None)), (zk.CREATE, zk.create(None)), (zk.PING, b""), (zk.MULTI, zk.multi([])),
-            (zk.GET_CHILDREN2, zk.path_watch("/a")), (1000, b""), (0, b""), (-1, zk.i32(-1)),
-        ])
+        return self.rng.choice(
+            [
+                (zk.GET_DATA, zk.path_watch("/a")),
+                (zk.GET_CHILDREN, zk.path_watch("/a")),
+                (zk.EXISTS, zk.path_watch("/a")),
+                (zk.SET_ACL, zk.set_acl("/a", OPEN)),
+                (zk.SYNC, zk.path_only("/a")),
+                (zk.CREATE, zk.create("/a", b"", None)),
+                (zk.CREATE, zk.create("/a", b"", OPEN, 99)),
+                (zk.CREATE, zk.create("/a", b"", OPEN, 5)),
+                (zk.CREATE, zk.create("/a", b"", [])),
+                (zk.DELETE, zk.path_version(None)),
+                (zk.SET_DATA, zk.set_data(None, b"")),
+                (zk.CHECK, zk.path_version(None)),
+                (zk.CREATE, zk.create(None)),
+                (zk.PING, b""),
+                (zk.MULTI, zk.multi([])),
+                (zk.GET_CHILDREN2, zk.path_watch("/a")),
+                (1000, b""),
+                (0, b""),
+                (-1, zk.i32(-1)),
+            ]
+        )
 
     def multi_read(self):
         subs = []
@@ -252,10 +395,16 @@ class Generator:
             kind = self.rng.choice([zk.GET_DATA, zk.GET_CHILDREN])
             subs.append((kind, zk.path_watch(self.path(), self.coin())))
         if subs and self.coin(0.08):
-            subs[self.rng.randrange(len(subs))] = self.rng.choice([
-                (zk.EXISTS, zk.path_watch("/a")), (zk.CREATE, zk.create("/a")), (zk.DELETE, zk.path_version("/a")),
-                (zk.GET_DATA, zk.path_watch(None)), (zk.GET_CHILDREN2, zk.path_watch("/a")), (77, b""),
-            ])
+            subs[self.rng.randrange(len(subs))] = self.rng.choice(
+                [
+                    (zk.EXISTS, zk.path_watch("/a")),
+                    (zk.CREATE, zk.create("/a")),
+                    (zk.DELETE, zk.path_version("/a")),
+                    (zk.GET_DATA, zk.path_watch(None)),
+                    (zk.GET_CHILDREN2, zk.path_watch("/a")),
+                    (77, b""),
+                ]
+            )
         return zk.MULTI_READ, zk.multi(subs, end=not self.coin(0.03)), f"types {[s[0] for s in subs]}"
 
     def auth(self):
@@ -263,10 +412,19 @@ class Generator:
             data = self.rng.choice([b"alice:secret", b"bob:secret", b"nocolon", b"", b"a:b:c", b":x"])
             scheme, data = self.rng.choice([("digest", data), ("digest", data), ("ip", b""), ("ip", None)])
             return zk.AUTH, zk.auth_packet(scheme, data), f"{scheme} {data}", False, True
-        scheme, data = self.rng.choice([
-            ("nosuch", b""), ("world", b"anyone"), ("auth", b""), ("super", b"x"), (None, b""), ("digest", None),
-            ("", b""), ("Digest", b"a:b"), ("x509", b"CN=a"),
-        ])
+        scheme, data = self.rng.choice(
+            [
+                ("nosuch", b""),
+                ("world", b"anyone"),
+                ("auth", b""),
+                ("super", b"x"),
+                (None, b""),
+                ("digest", None),
+                ("", b""),
+                ("Digest", b"a:b"),
+                ("x509", b"CN=a"),
+            ]
+        )
         return zk.AUTH, zk.auth_packet(scheme, data), f"{scheme} {data}", True, True
 
     def set_watches(self):
@@ -292,7 +450,7 @@ class Generator:
 
     def truncated(self):
         op, body, note = self.well_formed()
-        return op, body[:self.rng.randrange(0, max(1, len(body)))], f"cut: {note}"
+        return op, body[: self.rng.randrange(0, max(1, len(body)))], f"cut: {note}"
 
     def trailing(self):
         op, body, note = self.well_formed()
@@ -300,21 +458,44 @@ class Generator:
 
     def garbage(self):
         op = self.rng.choice(BODY_OPCODES)
-        wrong = self.rng.choice([
-            self.rng.randbytes(self.rng.randrange(0, 40)), zk.i32(-2) * 6, zk.i32(2147483647) * 6, zk.i32(-1) * 12,
-            zk.ustr("/a") + zk.i32(-2147483648) * 4, zk.ustr("/a") + zk.buf(b"") + zk.i32(-7) + zk.i32(0),
-            zk.ustr("/a") + zk.buf(b"") + zk.i32(2000000000) + zk.i32(0),
-        ])
+        wrong = self.rng.choice(
+            [
+                self.rng.randbytes(self.rng.randrange(0, 40)),
+                zk.i32(-2) * 6,
+                zk.i32(2147483647) * 6,
+                zk.i32(-1) * 12,
+                zk.ustr("/a") + zk.i32(-2147483648) * 4,
+                zk.ustr("/a") + zk.buf(b"") + zk.i32(-7) + zk.i32(0),
+                zk.ustr("/a") + zk.buf(b"") + zk.i32(2000000000) + zk.i32(0),
+            ]
+        )
         return op, wrong, f"garbage {wrong.hex()}"
 
     def well_formed(self):
         kinds = [
-            self.create, self.sequential, self.delete, self.exists, self.get_data, self.set_data, self.get_acl,
-            self.get_children, self.get_children2, self.sync, self.multi, self.multi_read, self.set_watches,
+            self.create,
+            self.sequential,
+            self.delete,
+            self.exists,
+            self.get_data,
+            self.set_data,
+            self.get_acl,
+            self.get_children,
+            self.get_children2,
+            self.sync,
+            self.multi,
+            self.multi_read,
+            self.set_watches,
             self.all_children,
         ]
         return self.rng.choice(kinds)()
 
     def unknown(self):
         op = self.rng.choice(UNKNOWN_OPCODES)
-        return op, self.rng.choice([b"", zk.path_version("/a"), zk.create("/a")]), "unknown opcode", True, True
+        return (
+            op,
+            self.rng.choice([b"", zk.path_version("/a"), zk.create("/a")]),
+            "unknown opcode",
+            True,
+            True,
+        )

@@ -154,9 +154,11 @@ class Lockstep:
 
     def barrier(self, but, unordered=False):
         """Compares what the other connections got; with `unordered`, in whatever order within the step."""
+
         def action(side):
             got = side.pings(but)
             return {slot: sorted(items, key=repr) if unordered else items for slot, items in got.items()}
+
         self.both(("events",), action)
         self.realign()
 
@@ -186,8 +188,13 @@ class Lockstep:
         def action(side):
             known = side.known[slot]
             return side.open(
-                slot, session_id=known.session_id, passwd=known.passwd, last_zxid=last_zxid, **{"timeout": TIMEOUT, **fields}
+                slot,
+                session_id=known.session_id,
+                passwd=known.passwd,
+                last_zxid=last_zxid,
+                **{"timeout": TIMEOUT, **fields},
             )
+
         self.both(("resume", slot, last_zxid, fields), action)
         self.barrier(slot)
 

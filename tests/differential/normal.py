@@ -78,7 +78,11 @@ class Normalizer:
     def faults_of_times(self):
         """Times must not run backwards along the zxids."""
         known = sorted(self.times.items())
-        late = [f"time of zxid {b[0]:#x} is before that of {a[0]:#x}" for a, b in zip(known, known[1:]) if b[1] < a[1]]
+        late = [
+            f"time of zxid {b[0]:#x} is before that of {a[0]:#x}"
+            for a, b in zip(known, known[1:])
+            if b[1] < a[1]
+        ]
         return self.faults + late
 
     def word(self, word, text):
@@ -89,7 +93,9 @@ class Normalizer:
         text = re.sub(r"(?m)^Zxid: 0x(.*)$", lambda m: f"Zxid: {self.zxid(int(m.group(1), 16))}", text)
         text = re.sub(r"(?m)^Latency min/avg/max: \d+/\d+\.\d+/\d+$", "Latency L", text)
         text = re.sub(r"(?m)^(Received|Sent): \d+$", r"\1: N", text)
-        text = re.sub(r"(?m)^Zookeeper version: 3\.9\.\S+, built on \d{4}-\d\d-\d\d \d\d:\d\d UTC$", "Version V", text)
+        text = re.sub(
+            r"(?m)^Zookeeper version: 3\.9\.\S+, built on \d{4}-\d\d-\d\d \d\d:\d\d UTC$", "Version V", text
+        )
         text = re.sub(r"(?m)^(clientPort|dataDirSize|dataLogDirSize|dataLogSize)=\d+$", r"\1=N", text)
         text = re.sub(r"(?m)^(dataDir|dataLogDir)=.*/version-2$", r"\1=D", text)
         text = re.sub(r"(?m)^(datadir_size|logdir_size): \d+$", r"\1: N", text)

@@ -18,8 +18,10 @@ import zkwire
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEFAULT_SERVER = "target/release/zkserver start-foreground {cfg}"
-JAVA = "java -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xshare:auto -Xmx256m {options} -cp {classes} " \
-       "org.apache.zookeeper.server.quorum.QuorumPeerMain {{cfg}}"
+JAVA = (
+    "java -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xshare:auto -Xmx256m {options} -cp {classes} "
+    "org.apache.zookeeper.server.quorum.QuorumPeerMain {{cfg}}"
+)
 
 # Every word, the super user of zkwire, small files, and session limits that no run reaches.
 BASE_CONFIG = {
@@ -41,7 +43,9 @@ def apache_template(version="3.9.5", options=""):
     classes = os.environ.get("APACHE_CP") if version == "3.9.5" else None
     if not classes:
         script = os.environ.get("APACHE_SH", str(REPOSITORY / "tests/tools/apache.sh"))
-        classes = subprocess.run([script, version], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+        classes = subprocess.run(
+            [script, version], check=True, stdout=subprocess.PIPE, text=True
+        ).stdout.strip()
     return JAVA.format(options=options, classes=shlex.quote(classes))
 
 

@@ -11,7 +11,16 @@ import struct
 from collections import namedtuple
 
 CREATE, DELETE, EXISTS, GET_DATA, SET_DATA, GET_ACL, SET_ACL, GET_CHILDREN, SYNC = 1, 2, 3, 4, 5, 6, 7, 8, 9
-PING, GET_CHILDREN2, CHECK, MULTI, CREATE2, RECONFIG, CHECK_WATCHES, REMOVE_WATCHES = 11, 12, 13, 14, 15, 16, 17, 18
+PING, GET_CHILDREN2, CHECK, MULTI, CREATE2, RECONFIG, CHECK_WATCHES, REMOVE_WATCHES = (
+    11,
+    12,
+    13,
+    14,
+    15,
+    16,
+    17,
+    18,
+)
 CREATE_CONTAINER, DELETE_CONTAINER, CREATE_TTL, MULTI_READ = 19, 20, 21, 22
 AUTH, SET_WATCHES, SASL, GET_EPHEMERALS, GET_ALL_CHILDREN_NUMBER = 100, 101, 102, 103, 104
 SET_WATCHES2, ADD_WATCH, WHO_AM_I = 105, 106, 107
@@ -47,6 +56,7 @@ class Silent(Exception):
 
 
 # ---- writing ----------------------------------------------------------------------------------------------------
+
 
 def i32(value):
     return struct.pack(">i", value)
@@ -149,6 +159,7 @@ def frame(payload):
 
 # ---- reading ----------------------------------------------------------------------------------------------------
 
+
 class Reader:
     """Reads jute values from one frame; `end` insists that nothing is left."""
 
@@ -160,7 +171,7 @@ class Reader:
         if count < 0 or self.at + count > len(self.data):
             raise Malformed(f"{count} bytes wanted at {self.at} of {len(self.data)}: {self.data.hex()}")
         self.at += count
-        return self.data[self.at - count:self.at]
+        return self.data[self.at - count : self.at]
 
     def i32(self):
         return struct.unpack(">i", self.take(4))[0]
@@ -260,6 +271,7 @@ def decode_connected(payload):
 
 
 # ---- a connection -----------------------------------------------------------------------------------------------
+
 
 class Conn:
     """One TCP connection. Nothing is sent or retried unless the test says so."""
