@@ -1,7 +1,7 @@
 #!/bin/bash
-# Installs what tests/clients needs on a Debian machine, by package name; quick when all is there already.
+# Installs what tests/all needs on a Debian machine, by package name; quick when all is there already.
 #
-#   install.sh [PART...]   parts: java kazoo node c rust (default: all)
+#   install.sh [PART...]   parts: java kazoo node c rust faults (default: all)
 #
 # System packages come from apt (as root, or through sudo); Python and Node packages go into a cache folder,
 # which ZKSERVER_TEST_CACHE moves (default: the user's cache folder). The last line printed is that folder.
@@ -13,7 +13,7 @@ node_client=1.1.3
 
 main() {
   local part parts=("$@")
-  [ $# -gt 0 ] || parts=(java kazoo node c rust)
+  [ $# -gt 0 ] || parts=(java kazoo node c rust faults)
   mkdir -p "$cache"
   exec 9> "$cache/lock"
   flock 9
@@ -53,6 +53,11 @@ part_c() {
   have cc || apt_install gcc libc6-dev
   [ -f /usr/include/zookeeper/zookeeper.h ] || apt_install libzookeeper-mt-dev
   [ -x /usr/lib/zookeeper/bin/cli_mt ] || apt_install zookeeper-bin
+}
+
+# System calls are made to fail by it.
+part_faults() {
+  have strace || apt_install strace
 }
 
 part_rust() {
