@@ -66,7 +66,7 @@ async fn serve(
         let is_sent = flush(stream, conn)?;
         if conn.is_closing() {
             if !is_sent {
-                timeout(LINGER, flush_all(stream, conn)).await??;
+                flush_all(stream, conn).await?;
             }
             return Ok(End::Finished);
         }
@@ -128,9 +128,10 @@ fn flush(stream: &TcpStream, conn: &mut ClientConn) -> io::Result<bool> {
     Ok(true)
 }
 
+/// Sends everything, for as long as the client goes on taking it.
 async fn flush_all(stream: &mut TcpStream, conn: &mut ClientConn) -> io::Result<()> {
     while !flush(stream, conn)? {
-        stream.writable().await?;
+        timeout(LINGER, stream.writable()).await??;
     }
     Ok(())
 }
@@ -165,5 +166,5 @@ async fn linger(mut stream: TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// How long a connection may take to accept its last bytes, and to close.
+/// How long a connection may take to accept some of its last bytes, and to close.
 const LINGER: Duration = Duration::from_secs(2);
