@@ -64,6 +64,9 @@ impl<D: Disk> Log<D> {
                 self.core.submit(vec![Input::LogDurable { upto }]);
             }
         }
+        if let Err(error) = self.writer.close() {
+            tracing::error!("cannot give back the room that the transaction log did not use: {error}");
+        }
     }
 
     fn take_all(
