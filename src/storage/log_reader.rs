@@ -210,10 +210,12 @@ impl<F: DiskFile> LogReader<F> {
         overlap: usize,
         mut piece: impl FnMut(u64, &[u8]) -> Result<bool, DiskError>,
     ) -> Result<(), DiskError> {
-        let mut buf = vec![0; WINDOW_BYTES];
+        let left = usize::try_from(self.len.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let mut buf = vec![0; left.min(WINDOW_BYTES)];
         while offset < self.len {
             let count = read_full_at(&self.file, &mut buf, offset).doing("read", &self.path)?;
-            if piece(offset, &buf[..count])? || count < buf.len() {
+            let is_last = count < buf.len() || offset + count as u64 >= self.len;
+            if piece(offset, &buf[..count])? || is_last {
                 break;
             }
             offset += (count + 1 - overlap) as u64;

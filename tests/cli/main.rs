@@ -210,6 +210,31 @@ fn configuration_errors_name_file_line_and_key() {
     );
 }
 
+/// As it is, and with every line that is commented out in force.
+#[test]
+fn the_sample_configuration_is_understood() {
+    let sample = include_str!("../../conf/zoo.cfg");
+    let place = Place::new("");
+    for is_full in [false, true] {
+        let is_key = |line: &str| line.chars().take_while(|c| *c != '=').all(|c| !c.is_whitespace());
+        let lines = sample.lines().map(|line| match line.strip_prefix('#') {
+            Some(rest) if is_full && rest.contains('=') && is_key(rest) => rest,
+            _ => line,
+        });
+        let text = lines.collect::<Vec<_>>().join("\n");
+        let data = place.path("data").display().to_string();
+        fs::write(place.config(), text.replace("/var/lib/zookeeper", &data)).unwrap();
+        let outcome = place.run("check");
+        assert_eq!(outcome.code, Some(0), "{outcome:?}");
+        assert!(!outcome.out.contains("unknown key"), "{outcome:?}");
+        assert_eq!(
+            outcome.out.contains("configuration: nothing wrong"),
+            !is_full,
+            "{outcome:?}"
+        );
+    }
+}
+
 #[test]
 fn a_second_server_on_the_same_data_is_refused() {
     let place = Place::new("clientPort=0\n");
