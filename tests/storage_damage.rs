@@ -33,7 +33,7 @@ struct Dir {
 
 impl Dir {
     fn new() -> Dir {
-        Dir::with(config(Path::new("/data")))
+        Dir::with(config(Path::new("/data"))).without_mark()
     }
 
     fn with(config: StorageConfig) -> Dir {
@@ -54,13 +54,17 @@ impl Dir {
             tree.process_txn(&logged.header, &logged.txn, &mut ());
         }
         log.sync().unwrap();
-        // Apache knows no mark; without it every rule is the strict one.
-        disk.take(&config.log_dir.join("zkserver.synced"));
         Dir {
             disk,
             config,
             history,
         }
+    }
+
+    /// As Apache leaves it: without the mark of what was synced every rule is the strict one.
+    fn without_mark(self) -> Dir {
+        self.disk.take(&self.config.log_dir.join("zkserver.synced"));
+        self
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -180,6 +184,20 @@ fn a_bad_last_record_is_a_torn_tail() {
     let end = dir.offsets("log.29")[2];
     dir.edit("log.29", |content| content[end - 1] = 0);
     assert_eq!(dir.serves(0x29).report.torn.unwrap().damage, Damage::Mark(0));
+}
+
+#[test]
+fn a_record_that_was_synced_is_never_cut() {
+    for at in [2, 9, 30] {
+        let dir = Dir::with(config(Path::new("/data")));
+        let last = dir.offsets("log.29")[1];
+        dir.edit("log.29", |content| content[last + at] ^= 0x41);
+        dir.refuses("acknowledged ones would be lost");
+    }
+    let dir = Dir::with(config(Path::new("/data")));
+    let last = dir.offsets("log.29")[1];
+    dir.edit("log.29", |content| content.truncate(last));
+    dir.refuses("transactions were synced up to offset");
 }
 
 #[test]

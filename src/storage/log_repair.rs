@@ -89,6 +89,14 @@ fn judge<D: Disk>(
     last: Zxid,
     synced: Option<Synced>,
 ) -> Result<Option<TornTail>, RecoveryError> {
+    if let Some(synced) = synced.filter(|synced| synced.log == end.file.zxid && synced.bytes > end.offset) {
+        return Err(RecoveryError::SyncedLost {
+            path: end.file.path.clone(),
+            offset: end.offset,
+            synced: synced.bytes,
+            last,
+        });
+    }
     let reader = LogReader::open(disk, &end.file.path, config.record_bytes_max)?;
     let Some(data_at) = reader.find_data(end.offset)? else {
         return Ok(None);

@@ -151,6 +151,24 @@ pub enum RecoveryError {
         /// At which offset.
         next_offset: u64,
     },
+    /// Less is whole than was once synced.
+    #[error(
+        "{} is damaged at offset {offset}: transactions were synced up to offset {synced}, and the last good \
+         one is {last}, so acknowledged ones would be lost. Restore the file from a backup, or in an ensemble \
+         move this server's version-2 directories away and let it copy the leader's state. If Apache ZooKeeper \
+         has cut this log meanwhile, remove zkserver.synced beside it",
+        .path.display()
+    )]
+    SyncedLost {
+        /// The damaged log.
+        path: PathBuf,
+        /// Where the good records end.
+        offset: u64,
+        /// Where they ended when they were last synced.
+        synced: u64,
+        /// The last good transaction.
+        last: Zxid,
+    },
     /// A log is missing.
     #[error(
         "{} goes on with transaction {found} at offset {offset}, but the one before it is {last}: the \
