@@ -154,9 +154,9 @@ pub enum RecoveryError {
     /// Less is whole than was once synced.
     #[error(
         "{} is damaged at offset {offset}: transactions were synced up to offset {synced}, and the last good \
-         one is {last}, so acknowledged ones would be lost. Restore the file from a backup, or in an ensemble \
-         move this server's version-2 directories away and let it copy the leader's state. If Apache ZooKeeper \
-         has cut this log meanwhile, remove zkserver.synced beside it",
+         one is {last}, so acknowledged ones would be lost. Restore the file from a backup, or in an \
+         ensemble move this server's version-2 directories away and let it copy the leader's state. If \
+         Apache ZooKeeper has cut this log meanwhile, remove zkserver.synced beside it",
         .path.display()
     )]
     SyncedLost {
