@@ -177,7 +177,7 @@ pub(super) fn proper_step(model: &Model, (what, at, which, other): Choice) -> St
                 let single = proper_single(
                     &scratch,
                     (n as u8).wrapping_mul(5) ^ at as u8,
-                    at + n,
+                    at.wrapping_add(n),
                     which,
                     other / 3,
                 );
