@@ -409,6 +409,8 @@ fn check_reads_snapshots_and_logs_and_changes_nothing() {
     let whole = fs::read(&log).unwrap();
     let records = whole.len() - 1;
     fs::write(&log, &whole[..records]).unwrap();
+    // Without the mark of what was synced, as Apache leaves a log that a crash cut short.
+    fs::remove_file(version_dir.join("zkserver.synced")).unwrap();
     let before = content(&version_dir);
     let outcome = place.run(&["check"]);
     assert_eq!(outcome.code, ExitCode::SUCCESS, "{}", outcome.out);
