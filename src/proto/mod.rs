@@ -8,6 +8,7 @@ pub mod frame;
 pub mod jute;
 pub mod multi;
 pub mod opcode;
+pub mod quorum;
 pub mod request;
 pub mod response;
 pub mod stat;

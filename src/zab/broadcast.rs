@@ -3,7 +3,7 @@
 //! A proposal counts a server's acknowledgement only once that server has the transaction on disk. The
 //! leader's own acknowledgement comes from its log thread like everyone else's.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
@@ -26,14 +26,10 @@ pub struct Broadcast {
     verifier: QuorumVerifier,
     last_proposed: Zxid,
     last_committed: Zxid,
-    outstanding_proposals: VecDeque<Proposal>,
+    outstanding_proposals: VecDeque<LogEntry>,
+    /// Who has everything up to where on disk. Everybody logs in the order of the proposals.
+    acked: BTreeMap<ServerId, Zxid>,
     committed: VecDeque<LogEntry>,
-}
-
-#[derive(Debug)]
-struct Proposal {
-    entry: LogEntry,
-    acks: AckSet,
 }
 
 impl Broadcast {
@@ -45,6 +41,7 @@ impl Broadcast {
             last_proposed: last_zxid,
             last_committed: last_zxid,
             outstanding_proposals: VecDeque::new(),
+            acked: BTreeMap::new(),
             committed: VecDeque::new(),
         }
     }
@@ -69,14 +66,16 @@ impl Broadcast {
         self.outstanding_proposals.len()
     }
 
+    /// The proposals that are not committed yet, oldest first.
+    pub fn outstanding(&self) -> impl Iterator<Item = &LogEntry> {
+        self.outstanding_proposals.iter()
+    }
+
     /// Takes up a proposal. The caller hands the same entry to its log and to its peers.
     pub fn propose(&mut self, entry: LogEntry) {
         assert_eq!(entry.zxid, self.next_zxid(), "proposals leave no gap");
         self.last_proposed = entry.zxid;
-        self.outstanding_proposals.push_back(Proposal {
-            entry,
-            acks: AckSet::default(),
-        });
+        self.outstanding_proposals.push_back(entry);
     }
 
     /// This server's log is on disk up to `upto`.
@@ -87,27 +86,45 @@ impl Broadcast {
 
     /// `from` has everything up to `upto` on disk: its log is in the order of the proposals.
     pub fn on_ack(&mut self, from: ServerId, upto: Zxid) {
-        for proposal in self
+        let acked = self.acked.entry(from).or_insert(upto);
+        *acked = upto.max(*acked);
+        if *acked <= self.last_committed {
+            return;
+        }
+        let Some(upto) = self.quorum_has() else { return };
+        while let Some(first) = self
             .outstanding_proposals
-            .iter_mut()
-            .take_while(|p| p.entry.zxid <= upto)
+            .pop_front_if(|entry| entry.zxid <= upto)
         {
-            proposal.acks.add(from);
+            assert_eq!(first.zxid, self.last_committed.next(), "commits leave no gap");
+            self.last_committed = first.zxid;
+            self.committed.push_back(first);
         }
-        while let Some(first) = self.outstanding_proposals.front()
-            && self.verifier.contains_quorum(&first.acks)
-        {
-            let Some(first) = self.outstanding_proposals.pop_front() else {
-                break;
-            };
-            assert_eq!(
-                first.entry.zxid,
-                self.last_committed.next(),
-                "commits leave no gap"
-            );
-            self.last_committed = first.entry.zxid;
-            self.committed.push_back(first.entry);
+    }
+
+    /// What the newest transaction is that a quorum has on disk, if it is not committed yet.
+    fn quorum_has(&self) -> Option<Zxid> {
+        let mut candidates: Vec<Zxid> = self.acked.values().copied().collect();
+        candidates.retain(|zxid| *zxid > self.last_committed);
+        candidates.sort_unstable();
+        candidates.into_iter().rev().find(|candidate| {
+            let mut acks = AckSet::default();
+            let have = self.acked.iter().filter(|(_, acked)| *acked >= candidate);
+            have.for_each(|(server, _)| acks.add(*server));
+            self.verifier.contains_quorum(&acks)
+        })
+    }
+
+    /// A server that comes back holds nothing behind `kept`: what it acknowledged once no longer counts.
+    pub fn forget_acks(&mut self, server: ServerId, kept: Zxid) {
+        if let Some(acked) = self.acked.get_mut(&server) {
+            *acked = kept.min(*acked);
         }
+    }
+
+    /// The last transaction that a server has acknowledged, or had when it joined.
+    pub fn acked(&self, server: ServerId) -> Option<Zxid> {
+        self.acked.get(&server).copied()
     }
 
     /// The next transaction to apply.
@@ -160,6 +177,26 @@ mod tests {
         assert_eq!(committed(&mut broadcast), [5]);
         broadcast.on_ack(ServerId(3), Zxid(7));
         assert_eq!(committed(&mut broadcast), [6, 7]);
+    }
+
+    #[test]
+    fn a_server_that_was_cut_back_no_longer_counts_for_what_it_lost() {
+        let mut broadcast = broadcast(3);
+        broadcast.on_ack(ServerId(2), Zxid(7));
+        broadcast.forget_acks(ServerId(2), Zxid(5));
+        broadcast.on_log_durable(Zxid(7));
+        assert_eq!(committed(&mut broadcast), [5]);
+        broadcast.on_ack(ServerId(2), Zxid(6));
+        assert_eq!(committed(&mut broadcast), [6]);
+        assert_eq!(broadcast.acked(ServerId(2)), Some(Zxid(6)));
+    }
+
+    #[test]
+    fn who_has_no_vote_commits_nothing() {
+        let mut broadcast = broadcast(3);
+        broadcast.on_log_durable(Zxid(7));
+        broadcast.on_ack(ServerId(9), Zxid(7));
+        assert_eq!(committed(&mut broadcast), [0i64; 0]);
     }
 
     #[test]

@@ -1,0 +1,620 @@
+//! The leader (Leader, LearnerHandler): discovery, synchronization, then proposals, acknowledgements, commits.
+//!
+//! It leads only as long as a quorum follows it, and says nothing more once its role has ended.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+
+use super::broadcast::Broadcast;
+use super::committed_log::CommittedLog;
+use super::learner_progress::{LearnerProgress, Phase};
+use super::synchronization::proposal;
+use super::{History, Input, LinkId, LogEntry, Output, ZabConfig};
+use crate::clock::Millis;
+use crate::ids::{Epoch, ServerId, SessionId, Zxid};
+use crate::proto::jute::{Put, Reader};
+use crate::proto::opcode::OpCode;
+use crate::proto::quorum::{ForwardedRequest, PacketType, QuorumPacket, decode_sessions};
+use crate::quorum::verifier::AckSet;
+
+/// A server that was elected to lead.
+#[derive(Debug)]
+pub struct Leader {
+    pub(super) config: ZabConfig,
+    /// As it was when the role began: what learners are compared with.
+    pub(super) history: History,
+    pub(super) committed_log: CommittedLog,
+    pub(super) epoch: Epoch,
+    pub(super) stage: Stage,
+    started: Millis,
+    stage_began: Millis,
+    pub(super) is_tree_ready: bool,
+    pub(super) connecting: AckSet,
+    pub(super) electing: AckSet,
+    pub(super) new_leader_acks: AckSet,
+    pub(super) learners: BTreeMap<LinkId, LearnerProgress>,
+    pub(super) broadcast: Broadcast,
+    /// Counts spans of `tickTime`.
+    pub(super) tick: u64,
+    next_ping: Millis,
+    is_half_tick: bool,
+    syncs: VecDeque<PendingSync>,
+    round: Round,
+}
+
+/// Steps of the role, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stage {
+    CollectingEpochs,
+    SavingAccepted,
+    CollectingAcks,
+    SavingCurrent,
+    AwaitingTree,
+    CollectingNewLeaderAcks,
+    Active,
+    Ended,
+}
+
+/// A sync, answered when `after` is committed and the round is confirmed.
+#[derive(Debug)]
+struct PendingSync {
+    /// `None` for this server's own client.
+    from: Option<LinkId>,
+    after: Zxid,
+    round: u64,
+}
+
+/// Rounds of pings that confirm that a quorum still follows; one at a time.
+#[derive(Debug, Default)]
+struct Round {
+    confirmed: u64,
+    is_under_way: bool,
+}
+
+/// What an operator sees of a leader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaderStatus {
+    /// The epoch, once it is chosen.
+    pub epoch: Epoch,
+    /// Whether clients are served.
+    pub is_active: bool,
+    /// Connections, also those that have said nothing yet.
+    pub learners: Vec<LearnerStatus>,
+    /// Followers that serve clients and are in time.
+    pub synced_followers: usize,
+    /// Followers whose history is not complete yet.
+    pub pending_syncs: usize,
+    /// Proposals that are not committed yet.
+    pub outstanding_proposals: usize,
+    /// The newest proposal.
+    pub last_proposed: Zxid,
+    /// The newest commit.
+    pub last_committed: Zxid,
+}
+
+/// What an operator sees of a learner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LearnerStatus {
+    /// Its connection.
+    pub link: LinkId,
+    /// Its id; `None` before it has said it.
+    pub server: Option<ServerId>,
+    /// Observer or follower.
+    pub is_observer: bool,
+    /// Whether it is one of ours.
+    pub is_zkserver: bool,
+    /// Whether it may serve clients.
+    pub is_up: bool,
+    /// The last proposal it has acknowledged.
+    pub acked: Option<Zxid>,
+}
+
+impl Leader {
+    /// The role begins; `history` is what this server holds, and `committed_log` ends at its end.
+    pub fn new(
+        config: ZabConfig,
+        now: Millis,
+        history: History,
+        committed_log: CommittedLog,
+        out: &mut Vec<Output>,
+    ) -> Leader {
+        assert_eq!(
+            committed_log.last(),
+            history.last_logged,
+            "a leader commits its whole log"
+        );
+        let broadcast = Broadcast::new(config.me, config.verifier.clone(), Zxid::ZERO);
+        let mut leader = Leader {
+            next_ping: now + Millis(config.tick_ms / 2),
+            config,
+            history,
+            committed_log,
+            epoch: Epoch(history.accepted_epoch.0 + 1),
+            stage: Stage::CollectingEpochs,
+            started: now,
+            stage_began: now,
+            is_tree_ready: history.last_applied == history.last_logged,
+            connecting: AckSet::default(),
+            electing: AckSet::default(),
+            new_leader_acks: AckSet::default(),
+            learners: BTreeMap::new(),
+            broadcast,
+            tick: 0,
+            is_half_tick: false,
+            syncs: VecDeque::new(),
+            round: Round::default(),
+        };
+        out.push(Output::Listen);
+        leader.connecting.add(leader.config.me);
+        leader.choose_epoch(out);
+        leader
+    }
+
+    /// One event.
+    pub fn step(&mut self, now: Millis, input: Input, out: &mut Vec<Output>) {
+        if self.stage == Stage::Ended {
+            return;
+        }
+        match input {
+            Input::LinkUp(link) => {
+                self.learners.insert(link, LearnerProgress::new(now));
+            }
+            Input::LinkDown(link) => self.forget(link),
+            Input::Packet(link, packet) => self.on_packet(now, link, packet, out),
+            Input::LogDurable { upto } => {
+                if self.stage == Stage::Active && upto.epoch() == self.epoch {
+                    self.broadcast.on_log_durable(upto);
+                    self.flush_commits(out);
+                }
+            }
+            Input::EpochsSaved { accepted, current } => self.on_epochs_saved(now, accepted, current, out),
+            Input::TreeReady => {
+                self.is_tree_ready = true;
+                self.begin_synchronization(now, out);
+            }
+            Input::LogRead { link, entries } => self.on_log_read(now, link, entries, out),
+            Input::SnapshotSent(link) => {
+                if let Some(learner) = self.learners.get_mut(&link)
+                    && learner.phase == Phase::SendingSnapshot
+                {
+                    learner.phase = Phase::AwaitNewLeaderAck;
+                    learner.heard = now;
+                }
+            }
+            Input::Tick => self.on_tick(now, out),
+            Input::SnapshotInstalled { .. } | Input::CannotTruncate { .. } => {
+                unreachable!("a leader asks for no snapshot and cuts no log")
+            }
+        }
+    }
+
+    /// When the next tick is due.
+    pub fn next_deadline(&self) -> Option<Millis> {
+        match self.stage {
+            Stage::Ended => None,
+            Stage::Active => Some(self.next_ping),
+            Stage::CollectingEpochs
+            | Stage::SavingAccepted
+            | Stage::CollectingAcks
+            | Stage::SavingCurrent
+            | Stage::AwaitingTree
+            | Stage::CollectingNewLeaderAcks => Some(self.next_ping.min(self.stage_deadline())),
+        }
+    }
+
+    /// The zxid that the next proposal has to carry.
+    pub fn next_zxid(&self) -> Zxid {
+        self.broadcast.next_zxid()
+    }
+
+    /// Whether clients are served and writes can be proposed.
+    pub fn is_active(&self) -> bool {
+        self.stage == Stage::Active
+    }
+
+    /// Proposes a transaction: to the followers at once, and to the own log. With the last counter of an epoch
+    /// it ends the role instead; the next epoch counts anew.
+    pub fn propose(&mut self, now: Millis, entry: LogEntry, out: &mut Vec<Output>) {
+        if self.stage == Stage::Ended {
+            return;
+        }
+        assert!(self.is_active(), "only an active leader proposes");
+        if entry.zxid.counter() == u32::MAX {
+            let reason = format!("epoch {} has no zxids left", self.epoch.0);
+            return self.end(reason, out);
+        }
+        self.broadcast.propose(entry.clone());
+        let bytes = proposal(PacketType::Proposal, &entry).to_bytes();
+        for (link, learner) in &mut self.learners {
+            if learner.is_forwarding() && !learner.is_observer {
+                if learner.is_synced() {
+                    learner.ack_timer.proposed(entry.zxid, now);
+                }
+                out.push(Output::Send(*link, bytes.clone()));
+            }
+        }
+        out.push(Output::AppendLog(entry));
+    }
+
+    /// A client wants to read what is committed by now: a learner's, or this server's own. Answers come in
+    /// the order of the calls.
+    pub fn sync_requested(&mut self, from: Option<LinkId>, out: &mut Vec<Output>) {
+        if self.stage != Stage::Active {
+            return;
+        }
+        // A round that is under way may have been answered before this was asked.
+        let round = match self.config.sync_asks_quorum {
+            true => self.round.confirmed + 1 + u64::from(self.round.is_under_way),
+            false => 0,
+        };
+        self.syncs.push_back(PendingSync {
+            from,
+            after: self.broadcast.last_proposed(),
+            round,
+        });
+        self.settle_syncs(out);
+    }
+
+    /// Answers a learner's question about a session.
+    pub fn revalidated(&self, link: LinkId, session: SessionId, valid: bool, out: &mut Vec<Output>) {
+        let mut data = Vec::with_capacity(9);
+        data.put_long(session.0);
+        data.put_bool(valid);
+        let packet = QuorumPacket::new(PacketType::Revalidate, Zxid(-1), Some(Bytes::from(data)));
+        if self.learners.contains_key(&link) {
+            out.push(Output::Send(link, packet.to_bytes()));
+        }
+    }
+
+    /// A voter looks for a leader. One that waits for its quorum in vain gives up, if it is told to.
+    pub fn voter_looking(&mut self, now: Millis, server: ServerId, out: &mut Vec<Output>) {
+        let waited = now - self.started;
+        if let Some(max) = self.config.max_epoch_wait_ms
+            && self.stage == Stage::CollectingEpochs
+            && waited >= Millis(max)
+        {
+            let reason = format!("server {} looks for another leader", server.0);
+            self.end(reason, out);
+        }
+    }
+
+    /// Ends the role.
+    pub fn end(&mut self, reason: String, out: &mut Vec<Output>) {
+        if self.stage == Stage::Ended {
+            return;
+        }
+        self.stage = Stage::Ended;
+        for link in std::mem::take(&mut self.learners).into_keys() {
+            out.push(Output::Close {
+                link,
+                reason: "the leader's role has ended".into(),
+            });
+        }
+        self.syncs.clear();
+        out.push(Output::RoleEnded {
+            reason,
+            needs_snapshot: false,
+        });
+    }
+
+    /// What the next role goes on with: the window of history, and what was logged after it without being
+    /// committed, to be applied and added once the log is fenced.
+    pub fn into_parts(self) -> (CommittedLog, Vec<LogEntry>) {
+        let outstanding = self.broadcast.outstanding().cloned().collect();
+        (self.committed_log, outstanding)
+    }
+
+    /// For operators.
+    pub fn status(&self) -> LeaderStatus {
+        let followers = || self.learners.values().filter(|learner| !learner.is_observer);
+        let learners = self.learners.iter().map(|(link, learner)| LearnerStatus {
+            link: *link,
+            server: Some(learner.server).filter(|_| learner.phase != Phase::Hello),
+            is_observer: learner.is_observer,
+            is_zkserver: learner.is_zkserver,
+            is_up: learner.phase == Phase::Up,
+            acked: self.broadcast.acked(learner.server),
+        });
+        LeaderStatus {
+            epoch: self.epoch,
+            is_active: self.is_active(),
+            learners: learners.collect(),
+            synced_followers: followers()
+                .filter(|learner| learner.phase == Phase::Up && self.tick <= learner.synced_until)
+                .count(),
+            pending_syncs: followers()
+                .filter(|learner| learner.is_forwarding() && !learner.is_synced())
+                .count(),
+            outstanding_proposals: self.broadcast.outstanding_count(),
+            last_proposed: self.broadcast.last_proposed(),
+            last_committed: self.broadcast.last_committed(),
+        }
+    }
+
+    pub(super) fn enter(&mut self, now: Millis, stage: Stage) {
+        self.stage = stage;
+        self.stage_began = now;
+        if stage == Stage::CollectingAcks {
+            let (me, verifier) = (self.config.me, self.config.verifier.clone());
+            self.broadcast = Broadcast::new(me, verifier, Zxid::new(self.epoch, 0));
+        }
+    }
+
+    pub(super) fn links(&self, wanted: impl Fn(Phase) -> bool) -> Vec<LinkId> {
+        let learners = self.learners.iter();
+        learners
+            .filter(|(_, learner)| wanted(learner.phase))
+            .map(|(link, _)| *link)
+            .collect()
+    }
+
+    pub(super) fn close(&mut self, link: LinkId, reason: String, out: &mut Vec<Output>) {
+        self.forget(link);
+        out.push(Output::Close { link, reason });
+    }
+
+    fn forget(&mut self, link: LinkId) {
+        self.learners.remove(&link);
+        self.syncs.retain(|sync| sync.from != Some(link));
+    }
+
+    fn stage_deadline(&self) -> Millis {
+        self.stage_began + self.config.init_limit_ms()
+    }
+
+    fn on_packet(&mut self, now: Millis, link: LinkId, packet: QuorumPacket, out: &mut Vec<Output>) {
+        let Some(learner) = self.learners.get(&link) else {
+            return;
+        };
+        match learner.phase {
+            Phase::Hello => self.on_hello(now, link, &packet, out),
+            Phase::AwaitAckEpoch => self.on_ack_epoch(now, link, &packet, out),
+            Phase::WaitEpoch | Phase::WaitAckQuorum { .. } | Phase::ReadingLog { .. } => {
+                let reason = format!("it sent {:?} out of turn", packet.kind);
+                self.close(link, reason, out);
+            }
+            Phase::SendingSnapshot | Phase::AwaitNewLeaderAck => {
+                self.on_new_leader_ack(now, link, &packet, out);
+            }
+            Phase::WaitActive | Phase::Up => self.on_learner_packet(now, link, packet, out),
+        }
+    }
+
+    fn on_learner_packet(&mut self, now: Millis, link: LinkId, packet: QuorumPacket, out: &mut Vec<Output>) {
+        let synced_until = self.tick + self.config.sync_limit;
+        let Some(learner) = self.learners.get_mut(&link) else {
+            return;
+        };
+        learner.heard = now;
+        if learner.phase == Phase::Up {
+            learner.synced_until = synced_until;
+        }
+        let server = learner.server;
+        let data = packet.data.clone().unwrap_or_default();
+        match packet.kind {
+            PacketType::Ack if learner.is_observer || packet.zxid.counter() == 0 => {}
+            PacketType::Ack if packet.zxid > self.broadcast.last_proposed() => {
+                let reason = format!("it acknowledged {}, which was not proposed", packet.zxid);
+                self.close(link, reason, out);
+            }
+            PacketType::Ack => {
+                learner.ack_timer.acked(packet.zxid);
+                self.broadcast.on_ack(server, packet.zxid);
+                self.flush_commits(out);
+            }
+            PacketType::Ping => {
+                learner.pings_answered += 1;
+                match decode_sessions(&data) {
+                    Ok(sessions) => out.push(Output::LearnerPing { from: link, sessions }),
+                    Err(error) => return self.close(link, format!("bad PING: {error}"), out),
+                }
+                self.settle_syncs(out);
+            }
+            PacketType::Revalidate => {
+                let mut reader = Reader::new(&data);
+                match reader
+                    .long()
+                    .and_then(|session| Ok((SessionId(session), reader.int()?)))
+                {
+                    Ok((session, timeout_ms)) => out.push(Output::Revalidate {
+                        from: link,
+                        server,
+                        session,
+                        timeout_ms,
+                    }),
+                    Err(error) => self.close(link, format!("bad REVALIDATE: {error}"), out),
+                }
+            }
+            PacketType::Request => self.on_request(link, server, packet, out),
+            PacketType::Proposal
+            | PacketType::Commit
+            | PacketType::Sync
+            | PacketType::Inform
+            | PacketType::CommitAndActivate
+            | PacketType::NewLeader
+            | PacketType::FollowerInfo
+            | PacketType::UpToDate
+            | PacketType::Diff
+            | PacketType::Trunc
+            | PacketType::Snap
+            | PacketType::ObserverInfo
+            | PacketType::LeaderInfo
+            | PacketType::AckEpoch
+            | PacketType::InformAndActivate => {
+                let reason = format!("a learner does not send {:?}", packet.kind);
+                self.close(link, reason, out);
+            }
+        }
+    }
+
+    fn on_request(&mut self, link: LinkId, server: ServerId, packet: QuorumPacket, out: &mut Vec<Output>) {
+        let request = match ForwardedRequest::decode(&packet.data.unwrap_or_default()) {
+            Ok(request) if self.is_active() => request,
+            Ok(_) => return self.close(link, "it forwards requests before UPTODATE".into(), out),
+            Err(error) => return self.close(link, format!("bad REQUEST: {error}"), out),
+        };
+        if request.op == OpCode::Sync.code() {
+            return self.sync_requested(Some(link), out);
+        }
+        out.push(Output::Request {
+            from: link,
+            server,
+            session: request.session,
+            cxid: request.cxid,
+            op: request.op,
+            body: request.body,
+            ids: packet.authinfo.unwrap_or_default(),
+        });
+    }
+
+    /// What is committed now goes to the tree, the window and the learners; then syncs are answered.
+    pub(super) fn flush_commits(&mut self, out: &mut Vec<Output>) {
+        let has_observers = self.learners.values().any(|learner| learner.is_observer);
+        let (mut commits, mut informs) = (Vec::new(), Vec::new());
+        while let Some(entry) = self.broadcast.pop_committed() {
+            QuorumPacket::new(PacketType::Commit, entry.zxid, None).encode(&mut commits);
+            if has_observers {
+                proposal(PacketType::Inform, &entry).encode(&mut informs);
+            }
+            self.committed_log.push(entry.clone());
+            out.push(Output::Commit(entry));
+        }
+        if commits.is_empty() {
+            return;
+        }
+        let (commits, informs) = (Bytes::from(commits), Bytes::from(informs));
+        for (link, learner) in &self.learners {
+            if learner.is_forwarding() {
+                let bytes = if learner.is_observer { &informs } else { &commits };
+                out.push(Output::Send(*link, bytes.clone()));
+            }
+        }
+        self.settle_syncs(out);
+    }
+
+    /// Answers the syncs that may be answered, and asks the quorum for those that wait for it.
+    fn settle_syncs(&mut self, out: &mut Vec<Output>) {
+        loop {
+            if self.round.is_under_way && self.is_round_confirmed() {
+                self.round.confirmed += 1;
+                self.round.is_under_way = false;
+            }
+            while let Some(sync) = self.syncs.pop_front_if(|sync| {
+                sync.after <= self.broadcast.last_committed() && sync.round <= self.round.confirmed
+            }) {
+                out.push(match sync.from {
+                    None => Output::SyncReply,
+                    Some(link) => Output::Send(
+                        link,
+                        QuorumPacket::new(PacketType::Sync, Zxid::ZERO, None).to_bytes(),
+                    ),
+                });
+            }
+            let is_waiting = self.syncs.iter().any(|sync| sync.round > self.round.confirmed);
+            if self.round.is_under_way || !is_waiting {
+                return;
+            }
+            self.round.is_under_way = true;
+            let links = self.links(|phase| phase == Phase::Up);
+            for link in links {
+                self.ping(link, out);
+            }
+        }
+    }
+
+    fn is_round_confirmed(&self) -> bool {
+        let mut confirmed = AckSet::default();
+        confirmed.add(self.config.me);
+        for learner in self.learners.values() {
+            let is_asked = learner.round == self.round.confirmed + 1;
+            let has_answered = is_asked && learner.pings_answered >= learner.round_mark;
+            if learner.phase == Phase::Up && !learner.is_observer && has_answered {
+                confirmed.add(learner.server);
+            }
+        }
+        self.config.verifier.contains_quorum(&confirmed)
+    }
+
+    fn ping(&mut self, link: LinkId, out: &mut Vec<Output>) {
+        let packet = QuorumPacket::new(PacketType::Ping, self.broadcast.last_proposed(), None);
+        let Some(learner) = self.learners.get_mut(&link) else {
+            return;
+        };
+        out.push(Output::Send(link, packet.to_bytes()));
+        if learner.phase == Phase::Up {
+            learner.pings_sent += 1;
+            let round = self.round.confirmed + 1;
+            if self.round.is_under_way && learner.round != round {
+                (learner.round, learner.round_mark) = (round, learner.pings_sent);
+            }
+        }
+    }
+
+    fn on_tick(&mut self, now: Millis, out: &mut Vec<Output>) {
+        if self.stage < Stage::Active && now >= self.stage_deadline() {
+            let reason = match self.stage {
+                Stage::CollectingEpochs => "no quorum has connected within initLimit",
+                Stage::CollectingAcks => "no quorum has joined the epoch within initLimit",
+                Stage::CollectingNewLeaderAcks => "no quorum has synchronized within initLimit",
+                Stage::SavingAccepted
+                | Stage::SavingCurrent
+                | Stage::AwaitingTree
+                | Stage::Active
+                | Stage::Ended => "this server's own disk took longer than initLimit",
+            };
+            return self.end(reason.into(), out);
+        }
+        if now < self.next_ping {
+            return;
+        }
+        self.next_ping = now + Millis(self.config.tick_ms / 2);
+        self.is_half_tick = !self.is_half_tick;
+        if !self.is_half_tick {
+            self.tick += 1;
+            if self.stage == Stage::Active && !self.has_quorum() {
+                return self.end("a quorum of followers is no longer in time".into(), out);
+            }
+        }
+        for link in self.links(|_| true) {
+            match self.overdue(now, link) {
+                Some(reason) => self.close(link, reason, out),
+                None if self.learners[&link].is_forwarding() => self.ping(link, out),
+                None => {}
+            }
+        }
+    }
+
+    /// This server, and followers that were heard from in time.
+    fn has_quorum(&self) -> bool {
+        let mut synced = AckSet::default();
+        synced.add(self.config.me);
+        for learner in self.learners.values() {
+            let is_follower = learner.phase != Phase::Hello && !learner.is_observer;
+            if is_follower && self.tick <= learner.synced_until {
+                synced.add(learner.server);
+            }
+        }
+        self.config.verifier.contains_quorum(&synced)
+    }
+
+    fn overdue(&self, now: Millis, link: LinkId) -> Option<String> {
+        let learner = self.learners.get(&link)?;
+        let silent = now - learner.heard;
+        let limit = match learner.phase {
+            Phase::Up => self.config.sync_limit_ms(),
+            // They wait for others, or for this server's disk and their connection.
+            Phase::WaitEpoch
+            | Phase::WaitAckQuorum { .. }
+            | Phase::WaitActive
+            | Phase::ReadingLog { .. }
+            | Phase::SendingSnapshot => return None,
+            Phase::Hello | Phase::AwaitAckEpoch | Phase::AwaitNewLeaderAck => self.config.init_limit_ms(),
+        };
+        if silent > limit {
+            return Some(format!("it has been silent for {} ms", silent.0));
+        }
+        let is_late = learner.ack_timer.is_late(now, self.config.sync_limit_ms());
+        is_late.then(|| "it has not acknowledged a proposal within syncLimit".into())
+    }
+}

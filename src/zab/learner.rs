@@ -1,0 +1,489 @@
+//! Follower and observer (Learner, Follower, Observer): discovery, then what the leader proposes and commits.
+//!
+//! An acknowledgement takes a [`Persisted`], and only what the disk has reported makes one. Whatever does not
+//! follow what is there ends the role: a clean new start is always possible, a wrong history never undone.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+
+use super::committed_log::CommittedLog;
+use super::discovery::NOT_COUNTED;
+use super::{History, Input, LinkId, LogEntry, Output, ZabConfig};
+use crate::clock::Millis;
+use crate::ids::{Epoch, ServerId, SessionId, Zxid};
+use crate::proto::acl::Id;
+use crate::proto::jute::{Put, Reader};
+use crate::proto::opcode::OpCode;
+use crate::proto::quorum::{
+    ForwardedRequest, LearnerInfo, PROTOCOL_VERSION, PacketType, QuorumPacket, put_session,
+};
+
+/// A server that was told who leads.
+#[derive(Debug)]
+pub struct Learner {
+    pub(super) config: ZabConfig,
+    leader: ServerId,
+    pub(super) is_observer: bool,
+    asks_for_snapshot: bool,
+    /// What is durable. Only the disk's reports change it.
+    pub(super) history: History,
+    pub(super) committed_log: CommittedLog,
+    pub(super) epoch: Epoch,
+    pub(super) link: Option<LinkId>,
+    pub(super) phase: Phase,
+    pub(super) heard: Millis,
+    began: Millis,
+    tries: usize,
+    retry_at: Option<Millis>,
+    /// Proposed and not committed, oldest first.
+    pub(super) pending: VecDeque<LogEntry>,
+    /// Proposals that the log has been given, to be acknowledged.
+    pub(super) unacked: VecDeque<Zxid>,
+    /// The last proposal or commit that was taken.
+    pub(super) last_received: Zxid,
+    pub(super) last_appended: Zxid,
+    pub(super) last_applied: Zxid,
+    /// Packets that have to wait for the disk.
+    pub(super) inbox: VecDeque<QuorumPacket>,
+    touched: BTreeMap<SessionId, i32>,
+    syncs: u64,
+}
+
+/// Steps of the role, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Phase {
+    Connecting,
+    AwaitLeaderInfo,
+    SavingAccepted,
+    /// DIFF, TRUNC or SNAP comes next.
+    AwaitPlan,
+    /// A snapshot is being installed, or the log cut; `to` is where the history will end.
+    Installing {
+        to: Zxid,
+    },
+    Syncing,
+    /// NEWLEADER has come; the history goes to the disk.
+    SavingHistory,
+    SavingCurrent,
+    AwaitUpToDate,
+    Broadcasting,
+    Ended,
+}
+
+/// Where a learner stands, for operators.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LearnerState {
+    /// It connects, or agrees on the epoch.
+    Discovery,
+    /// It gets the leader's history.
+    Synchronization,
+    /// It serves clients.
+    Broadcast,
+    /// Its role has ended.
+    Ended,
+}
+
+/// That something is on disk: the whole log up to a transaction, and the current epoch.
+pub(super) struct Persisted {
+    upto: Zxid,
+    current_epoch: Epoch,
+}
+
+impl Learner {
+    /// The role begins; `history` is what this server holds, and `committed_log` ends at its end. With
+    /// `asks_for_snapshot` it says that it holds nothing, and its word counts for no epoch: for a server that
+    /// knows that its state is wrong.
+    pub fn new(
+        config: ZabConfig,
+        now: Millis,
+        history: History,
+        committed_log: CommittedLog,
+        role: (ServerId, bool),
+        asks_for_snapshot: bool,
+        out: &mut Vec<Output>,
+    ) -> Learner {
+        let (leader, is_observer) = role;
+        let last = history.last_logged;
+        assert_eq!(history.last_applied, last, "a learner's tree holds its whole log");
+        assert_eq!(
+            committed_log.last(),
+            last,
+            "the window of history ends where history ends"
+        );
+        out.push(Output::Connect { leader });
+        Learner {
+            config,
+            leader,
+            is_observer,
+            asks_for_snapshot,
+            history,
+            committed_log,
+            epoch: Epoch(0),
+            link: None,
+            phase: Phase::Connecting,
+            heard: now,
+            began: now,
+            tries: 0,
+            retry_at: None,
+            pending: VecDeque::new(),
+            unacked: VecDeque::new(),
+            last_received: last,
+            last_appended: last,
+            last_applied: last,
+            inbox: VecDeque::new(),
+            touched: BTreeMap::new(),
+            syncs: 0,
+        }
+    }
+
+    /// One event.
+    pub fn step(&mut self, now: Millis, input: Input, out: &mut Vec<Output>) {
+        if self.phase == Phase::Ended {
+            return;
+        }
+        match input {
+            Input::LinkUp(link) => self.on_connected(now, link, out),
+            Input::LinkDown(link) => self.on_link_down(now, link, out),
+            Input::Packet(link, packet) => {
+                if self.link == Some(link) {
+                    self.heard = now;
+                    self.inbox.push_back(packet);
+                    self.drain_inbox(out);
+                }
+            }
+            Input::LogDurable { upto } => {
+                self.history.last_logged = self.history.last_logged.max(upto);
+                self.on_durable(now, out);
+            }
+            Input::EpochsSaved { accepted, current } => {
+                (self.history.accepted_epoch, self.history.current_epoch) = (accepted, current);
+                if self.phase == Phase::SavingAccepted && accepted == self.epoch {
+                    let current = self.history.current_epoch;
+                    self.send_ack_epoch(now, current, out);
+                } else {
+                    self.on_durable(now, out);
+                }
+            }
+            Input::SnapshotInstalled { zxid } => self.on_installed(now, zxid, out),
+            Input::CannotTruncate { reason } => {
+                self.end(
+                    format!("the log cannot be cut as the leader asks: {reason}"),
+                    true,
+                    out,
+                );
+            }
+            Input::Tick => self.on_tick(now, out),
+            Input::TreeReady | Input::LogRead { .. } | Input::SnapshotSent(_) => {
+                unreachable!("a learner sends no history")
+            }
+        }
+    }
+
+    /// When [`Input::Tick`] is due.
+    pub fn next_deadline(&self) -> Option<Millis> {
+        match self.phase {
+            Phase::Connecting => self.retry_at.or(Some(self.began + self.config.init_limit_ms())),
+            Phase::AwaitLeaderInfo | Phase::AwaitPlan | Phase::Syncing => {
+                Some(self.heard + self.config.init_limit_ms())
+            }
+            Phase::AwaitUpToDate | Phase::Broadcasting => Some(self.heard + self.config.sync_limit_ms()),
+            // This server's own disk is waited for as long as it takes, and a snapshot's bytes are watched by
+            // who reads them.
+            Phase::SavingAccepted
+            | Phase::Installing { .. }
+            | Phase::SavingHistory
+            | Phase::SavingCurrent
+            | Phase::Ended => None,
+        }
+    }
+
+    /// Forwards a client's request to the leader. What comes of it comes back as a proposal with the same
+    /// session and cxid. The body has to be decodable: an Apache leader stalls on others; and a check
+    /// outside a multi must never get here.
+    pub fn forward(&mut self, request: &ForwardedRequest, ids: Option<Vec<Id>>, out: &mut Vec<Output>) {
+        assert!(request.op != OpCode::Check.code(), "no log may hold a bare check");
+        self.syncs += u64::from(request.op == OpCode::Sync.code());
+        let mut packet = QuorumPacket::new(PacketType::Request, Zxid(-1), Some(request.to_bytes()));
+        packet.authinfo = ids;
+        self.send(&packet, out);
+    }
+
+    /// Forwards a client's sync; [`Output::SyncReply`] answers the oldest one. `body` is the client's.
+    pub fn send_sync(
+        &mut self,
+        session: SessionId,
+        cxid: i32,
+        body: Bytes,
+        ids: Vec<Id>,
+        out: &mut Vec<Output>,
+    ) {
+        let op = OpCode::Sync.code();
+        let request = ForwardedRequest {
+            session,
+            cxid,
+            op,
+            body,
+        };
+        self.forward(&request, Some(ids), out);
+    }
+
+    /// Asks the leader whether a session may go on here; [`Output::Revalidated`] answers.
+    pub fn revalidate(&mut self, session: SessionId, timeout_ms: i32, out: &mut Vec<Output>) {
+        let mut data = Vec::with_capacity(12);
+        put_session(&mut data, session, timeout_ms);
+        let packet = QuorumPacket::new(PacketType::Revalidate, Zxid(-1), Some(Bytes::from(data)));
+        self.send(&packet, out);
+    }
+
+    /// A session was heard from. The leader is told with the next ping.
+    pub fn touch(&mut self, session: SessionId, timeout_ms: i32) {
+        self.touched.insert(session, timeout_ms);
+    }
+
+    /// Whether clients are served.
+    pub fn is_active(&self) -> bool {
+        self.phase == Phase::Broadcasting
+    }
+
+    /// Whom it learns from, and how far it is.
+    pub fn status(&self) -> (ServerId, LearnerState) {
+        let state = match self.phase {
+            Phase::Connecting | Phase::AwaitLeaderInfo | Phase::SavingAccepted => LearnerState::Discovery,
+            Phase::AwaitPlan
+            | Phase::Installing { .. }
+            | Phase::Syncing
+            | Phase::SavingHistory
+            | Phase::SavingCurrent
+            | Phase::AwaitUpToDate => LearnerState::Synchronization,
+            Phase::Broadcasting => LearnerState::Broadcast,
+            Phase::Ended => LearnerState::Ended,
+        };
+        (self.leader, state)
+    }
+
+    /// Ends the role. `needs_snapshot` if this server's state has turned out to be wrong, for instance by a
+    /// digest that is not the leader's.
+    pub fn end(&mut self, reason: String, needs_snapshot: bool, out: &mut Vec<Output>) {
+        if self.phase == Phase::Ended {
+            return;
+        }
+        self.phase = Phase::Ended;
+        self.inbox.clear();
+        if let Some(link) = self.link.take() {
+            out.push(Output::Close {
+                link,
+                reason: reason.clone(),
+            });
+        }
+        out.push(Output::RoleEnded {
+            reason,
+            needs_snapshot,
+        });
+    }
+
+    /// What the next role goes on with: the window of history, and what was logged after it without being
+    /// committed, to be applied and added once the log is fenced. Does not hold for a role that ended while a
+    /// snapshot was being installed or the log cut: then everything is read from disk again.
+    pub fn into_parts(mut self) -> (CommittedLog, Vec<LogEntry>) {
+        self.pending.retain(|entry| entry.zxid <= self.last_appended);
+        (self.committed_log, self.pending.into())
+    }
+
+    pub(super) fn send(&self, packet: &QuorumPacket, out: &mut Vec<Output>) {
+        if let Some(link) = self.link {
+            out.push(Output::Send(link, packet.to_bytes()));
+        }
+    }
+
+    /// The proof that the log up to `upto` is on disk, in whatever epoch; `None` if it is not.
+    pub(super) fn persisted(&self, upto: Zxid) -> Option<Persisted> {
+        (self.history.last_logged >= upto).then_some(Persisted {
+            upto,
+            current_epoch: self.history.current_epoch,
+        })
+    }
+
+    /// The acknowledgement of a proposal, for what is on disk.
+    pub(super) fn proposal_ack(&self, proof: &Persisted, zxid: Zxid) -> QuorumPacket {
+        assert!(proof.upto >= zxid, "what is acknowledged is on disk");
+        QuorumPacket::new(PacketType::Ack, zxid, None)
+    }
+
+    /// The acknowledgement of NEWLEADER: history and epoch are on disk.
+    pub(super) fn new_leader_ack(&self, proof: &Persisted) -> QuorumPacket {
+        assert!(
+            proof.current_epoch == self.epoch,
+            "the epoch is on disk before it is acknowledged"
+        );
+        QuorumPacket::new(PacketType::Ack, Zxid::new(self.epoch, 0), None)
+    }
+
+    fn on_connected(&mut self, now: Millis, link: LinkId, out: &mut Vec<Output>) {
+        if self.phase != Phase::Connecting {
+            return out.push(Output::Close {
+                link,
+                reason: "there is a connection to the leader already".into(),
+            });
+        }
+        self.phase = Phase::AwaitLeaderInfo;
+        self.link = Some(link);
+        self.heard = now;
+        let info = LearnerInfo {
+            server: self.config.me,
+            protocol_version: PROTOCOL_VERSION,
+            config_version: self.config.config_version,
+            is_zkserver: true,
+        };
+        let kind = match self.is_observer {
+            true => PacketType::ObserverInfo,
+            false => PacketType::FollowerInfo,
+        };
+        let accepted = Zxid::new(self.history.accepted_epoch, 0);
+        self.send(&QuorumPacket::new(kind, accepted, Some(info.to_bytes())), out);
+    }
+
+    fn on_link_down(&mut self, now: Millis, link: LinkId, out: &mut Vec<Output>) {
+        if self.phase != Phase::Connecting {
+            if self.link == Some(link) {
+                self.link = None;
+                self.end("the connection to the leader is lost".into(), false, out);
+            }
+            return;
+        }
+        // The leader may have been elected a moment later than we heard of it.
+        match CONNECT_PAUSES_MS.get(self.tries) {
+            Some(pause) => self.retry_at = Some(now + Millis(*pause)),
+            None => self.end(
+                format!("server {}, who should lead, cannot be connected", self.leader.0),
+                false,
+                out,
+            ),
+        }
+        self.tries += 1;
+    }
+
+    fn on_tick(&mut self, now: Millis, out: &mut Vec<Output>) {
+        if self.phase == Phase::Connecting && now < self.began + self.config.init_limit_ms() {
+            if self.retry_at.is_some_and(|at| now >= at) {
+                self.retry_at = None;
+                out.push(Output::Connect { leader: self.leader });
+            }
+            return;
+        }
+        if self.next_deadline().is_some_and(|deadline| now >= deadline) {
+            let silent = now - self.heard;
+            let reason = format!(
+                "server {}, the leader, has been silent for {} ms",
+                self.leader.0, silent.0
+            );
+            self.end(reason, false, out);
+        }
+    }
+
+    /// LEADERINFO, the answer to the first packet.
+    pub(super) fn on_leader_info(&mut self, packet: &QuorumPacket, out: &mut Vec<Output>) {
+        if packet.kind != PacketType::LeaderInfo {
+            return self.end(
+                format!("the leader sent {:?}, not LEADERINFO", packet.kind),
+                false,
+                out,
+            );
+        }
+        self.epoch = packet.zxid.epoch();
+        let accepted = self.history.accepted_epoch;
+        if self.epoch < accepted || self.epoch.0 > i64::from(i32::MAX) {
+            let reason = format!("epoch {} is offered, {} was accepted", self.epoch.0, accepted.0);
+            return self.end(reason, false, out);
+        }
+        if self.epoch == accepted {
+            return self.send_ack_epoch(self.heard, NOT_COUNTED, out);
+        }
+        self.phase = Phase::SavingAccepted;
+        out.push(Output::SaveEpochs {
+            accepted: self.epoch,
+            current: self.history.current_epoch,
+        });
+    }
+
+    /// The epoch is accepted on disk: says what this server holds.
+    fn send_ack_epoch(&mut self, now: Millis, current: Epoch, out: &mut Vec<Output>) {
+        assert!(
+            self.history.accepted_epoch == self.epoch,
+            "the epoch is on disk before it is joined"
+        );
+        self.phase = Phase::AwaitPlan;
+        self.heard = now;
+        let (current, last) = match self.asks_for_snapshot {
+            true => (NOT_COUNTED, Zxid::ZERO),
+            false => (current, self.history.last_logged),
+        };
+        let current = i32::try_from(current.0).expect("epochs are the upper half of a signed number");
+        let mut data = Vec::with_capacity(4);
+        data.put_int(current);
+        self.send(
+            &QuorumPacket::new(PacketType::AckEpoch, last, Some(Bytes::from(data))),
+            out,
+        );
+        self.drain_inbox(out);
+    }
+
+    /// What comes once the learner serves.
+    pub(super) fn on_broadcast_packet(&mut self, packet: QuorumPacket, out: &mut Vec<Output>) {
+        match packet.kind {
+            PacketType::Ping => {
+                let mut data = Vec::with_capacity(12 * self.touched.len());
+                for (session, timeout_ms) in std::mem::take(&mut self.touched) {
+                    put_session(&mut data, session, timeout_ms);
+                }
+                let data = Some(Bytes::from(data));
+                self.send(&QuorumPacket { data, ..packet }, out);
+            }
+            PacketType::Sync => {
+                if self.syncs > 0 {
+                    self.syncs -= 1;
+                    out.push(Output::SyncReply);
+                }
+            }
+            PacketType::Revalidate => {
+                let data = packet.data.unwrap_or_default();
+                let mut reader = Reader::new(&data);
+                let answer = reader
+                    .long()
+                    .and_then(|session| Ok((SessionId(session), reader.bool()?)));
+                match answer {
+                    Ok((session, valid)) => out.push(Output::Revalidated { session, valid }),
+                    Err(error) => self.end(format!("bad REVALIDATE from the leader: {error}"), false, out),
+                }
+            }
+            // An observer's commits come as INFORM.
+            PacketType::Proposal | PacketType::Commit | PacketType::CommitAndActivate if self.is_observer => {
+            }
+            PacketType::Proposal
+            | PacketType::Commit
+            | PacketType::CommitAndActivate
+            | PacketType::Inform
+            | PacketType::InformAndActivate => self.on_history_packet(packet, out),
+            PacketType::UpToDate => {}
+            PacketType::Request
+            | PacketType::Ack
+            | PacketType::NewLeader
+            | PacketType::FollowerInfo
+            | PacketType::Diff
+            | PacketType::Trunc
+            | PacketType::Snap
+            | PacketType::ObserverInfo
+            | PacketType::LeaderInfo
+            | PacketType::AckEpoch => {
+                self.end(
+                    format!("the leader sent {:?} while broadcasting", packet.kind),
+                    false,
+                    out,
+                );
+            }
+        }
+    }
+}
+
+/// Between attempts to connect: half a second in all, as Apache's five attempts, but quicker at first.
+const CONNECT_PAUSES_MS: [u64; 8] = [10, 20, 40, 80, 100, 100, 100, 100];

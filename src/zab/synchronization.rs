@@ -1,0 +1,230 @@
+//! The leader's synchronization phase (LearnerHandler.syncFollower, Leader.startForwarding): each learner gets
+//! what it lacks of the history, then NEWLEADER.
+//!
+//! Where the history is cut for a learner and from where on it gets what is new is decided in one step, so
+//! that nothing falls between; and NEWLEADER comes behind all of the history.
+
+use bytes::Bytes;
+
+use super::committed_log::follows;
+use super::leader::{Leader, Stage};
+use super::learner_progress::Phase;
+use super::sync_plan::{SyncOptions, SyncPlan, plan};
+use super::{LinkId, LogEntry, Output};
+use crate::clock::Millis;
+use crate::ids::Zxid;
+use crate::proto::quorum::{PacketType, QuorumPacket};
+
+impl Leader {
+    /// The epoch is durable here; with the tree complete, learners get their history.
+    pub(super) fn begin_synchronization(&mut self, now: Millis, out: &mut Vec<Output>) {
+        if self.stage != Stage::AwaitingTree || !self.is_tree_ready {
+            return;
+        }
+        self.enter(now, Stage::CollectingNewLeaderAcks);
+        self.new_leader_acks.add(self.config.me);
+        let waiting = self.links(|phase| matches!(phase, Phase::WaitAckQuorum { .. }));
+        for link in waiting {
+            self.synchronize(now, link, out);
+        }
+        self.activate(now, out);
+    }
+
+    /// Chooses how a learner comes to the history, and does it.
+    pub(super) fn synchronize(&mut self, now: Millis, link: LinkId, out: &mut Vec<Output>) {
+        let Some(learner) = self.learners.get_mut(&link) else {
+            return;
+        };
+        let Phase::WaitAckQuorum { last } = learner.phase else {
+            return;
+        };
+        let options = SyncOptions {
+            force_snapshot: self.config.force_snapshot,
+            may_truncate: learner.is_zkserver || self.config.truncates_apache,
+            may_read_log: self.config.may_read_log,
+        };
+        match plan(last, &self.committed_log, options) {
+            SyncPlan::Diff { after } => self.send_diff(now, link, after, Vec::new(), out),
+            SyncPlan::DiffFromLog { after, upto } => {
+                learner.phase = Phase::ReadingLog { last };
+                out.push(Output::ReadLog { link, after, upto });
+            }
+            SyncPlan::Trunc { to } => {
+                let trunc = QuorumPacket::new(PacketType::Trunc, to, None);
+                self.send_history(now, link, &trunc, to, &[], out);
+            }
+            SyncPlan::Snap => self.send_snapshot(now, link, out),
+        }
+    }
+
+    /// What was read from the log, to be followed by what is in memory now.
+    pub(super) fn on_log_read(
+        &mut self,
+        now: Millis,
+        link: LinkId,
+        entries: Option<Vec<LogEntry>>,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(learner) = self.learners.get(&link) else {
+            return;
+        };
+        let Phase::ReadingLog { last } = learner.phase else {
+            return;
+        };
+        let entries = entries.unwrap_or_default();
+        let mut end = last;
+        for entry in &entries {
+            if !follows(end, entry.zxid) {
+                return self.send_snapshot(now, link, out);
+            }
+            end = entry.zxid;
+        }
+        // Memory may have moved on in the meantime.
+        if end < self.committed_log.base() || self.committed_log.floor(end) != Some(end) {
+            return self.send_snapshot(now, link, out);
+        }
+        self.send_diff(now, link, last, entries, out);
+    }
+
+    fn send_diff(
+        &mut self,
+        now: Millis,
+        link: LinkId,
+        after: Zxid,
+        entries: Vec<LogEntry>,
+        out: &mut Vec<Output>,
+    ) {
+        let diff = QuorumPacket::new(PacketType::Diff, self.committed_log.last().max(after), None);
+        self.send_history(now, link, &diff, after, &entries, out);
+    }
+
+    /// The packet that says how, what the learner lacks behind `kept`, and what is under way.
+    fn send_history(
+        &mut self,
+        now: Millis,
+        link: LinkId,
+        how: &QuorumPacket,
+        kept: Zxid,
+        entries: &[LogEntry],
+        out: &mut Vec<Output>,
+    ) {
+        let mut bytes = Vec::new();
+        how.encode(&mut bytes);
+        let mut end = kept;
+        for entry in entries.iter().chain(self.committed_log.after(kept)) {
+            if entry.zxid > end {
+                end = entry.zxid;
+                proposal(PacketType::Proposal, entry).encode(&mut bytes);
+                QuorumPacket::new(PacketType::Commit, entry.zxid, None).encode(&mut bytes);
+            }
+        }
+        for packet in self.start_forwarding(now, link, kept, Phase::AwaitNewLeaderAck) {
+            bytes.extend_from_slice(&packet);
+        }
+        out.push(Output::Send(link, Bytes::from(bytes)));
+    }
+
+    fn send_snapshot(&mut self, now: Millis, link: LinkId, out: &mut Vec<Output>) {
+        let kept = self.committed_log.last();
+        let then = self.start_forwarding(now, link, kept, Phase::SendingSnapshot);
+        out.push(Output::SendSnapshot { link, then });
+    }
+
+    /// From here on the learner gets every proposal and commit. What it is to be sent before: the proposals
+    /// that are under way, and NEWLEADER.
+    fn start_forwarding(&mut self, now: Millis, link: LinkId, kept: Zxid, phase: Phase) -> Vec<Bytes> {
+        let mut packets = Vec::new();
+        let Some(learner) = self.learners.get_mut(&link) else {
+            return packets;
+        };
+        learner.phase = phase;
+        learner.heard = now;
+        self.broadcast.forget_acks(learner.server, kept);
+        if !learner.is_observer {
+            for entry in self.broadcast.outstanding() {
+                packets.push(proposal(PacketType::Proposal, entry).to_bytes());
+            }
+        }
+        let config = Some(self.config.config_text.clone());
+        let new_leader = QuorumPacket::new(PacketType::NewLeader, Zxid::new(self.epoch, 0), config);
+        packets.push(new_leader.to_bytes());
+        packets
+    }
+
+    /// ACK of a learner that has not acknowledged NEWLEADER yet.
+    pub(super) fn on_new_leader_ack(
+        &mut self,
+        now: Millis,
+        link: LinkId,
+        packet: &QuorumPacket,
+        out: &mut Vec<Output>,
+    ) {
+        if packet.kind != PacketType::Ack {
+            let reason = format!("it sent {:?} before it acknowledged NEWLEADER", packet.kind);
+            return self.close(link, reason, out);
+        }
+        let last_proposed = self.broadcast.last_proposed();
+        let Some(learner) = self.learners.get_mut(&link) else {
+            return;
+        };
+        learner.heard = now;
+        if packet.zxid != Zxid::new(self.epoch, 0) {
+            // Releases before 3.8.5 acknowledge proposals first. These are not yet in an epoch that they
+            // would stand by, so they count from NEWLEADER on.
+            if packet.zxid <= last_proposed && !learner.is_observer {
+                learner.early_ack = learner.early_ack.max(Some(packet.zxid));
+            }
+            return;
+        }
+        learner.phase = Phase::WaitActive;
+        let server = learner.server;
+        if !learner.is_observer {
+            self.new_leader_acks.add(server);
+            if let Some(upto) = learner.early_ack.take() {
+                self.broadcast.on_ack(server, upto);
+                self.flush_commits(out);
+            }
+        }
+        match self.stage {
+            Stage::Active => self.bring_up(now, link, out),
+            Stage::CollectingNewLeaderAcks => self.activate(now, out),
+            Stage::CollectingEpochs
+            | Stage::SavingAccepted
+            | Stage::CollectingAcks
+            | Stage::SavingCurrent
+            | Stage::AwaitingTree
+            | Stage::Ended => {}
+        }
+    }
+
+    /// Begins to serve when a quorum holds the history of this epoch.
+    pub(super) fn activate(&mut self, now: Millis, out: &mut Vec<Output>) {
+        if self.stage != Stage::CollectingNewLeaderAcks
+            || !self.config.verifier.contains_quorum(&self.new_leader_acks)
+        {
+            return;
+        }
+        self.enter(now, Stage::Active);
+        out.push(Output::Active { epoch: self.epoch });
+        for link in self.links(|phase| phase == Phase::WaitActive) {
+            self.bring_up(now, link, out);
+        }
+    }
+
+    fn bring_up(&mut self, now: Millis, link: LinkId, out: &mut Vec<Output>) {
+        let synced_until = self.tick + self.config.sync_limit;
+        let Some(learner) = self.learners.get_mut(&link) else {
+            return;
+        };
+        learner.phase = Phase::Up;
+        learner.heard = now;
+        learner.synced_until = synced_until;
+        let packet = QuorumPacket::new(PacketType::UpToDate, Zxid(-1), None);
+        out.push(Output::Send(link, packet.to_bytes()));
+    }
+}
+
+/// A transaction as a packet: PROPOSAL or INFORM.
+pub(super) fn proposal(kind: PacketType, entry: &LogEntry) -> QuorumPacket {
+    QuorumPacket::new(kind, entry.zxid, Some(entry.encoded.clone()))
+}
