@@ -6,12 +6,16 @@
 pub mod codec;
 pub mod data_dir;
 pub mod disk;
+pub mod epochs;
+pub mod log_range;
 pub mod log_reader;
+pub mod log_truncate;
 pub mod log_writer;
 pub mod purge;
 pub mod record;
 pub mod recovery;
 pub mod snapshot_reader;
+pub mod snapshot_stream;
 pub mod snapshot_writer;
 pub mod synced_mark;
 

@@ -16,7 +16,7 @@ use super::disk::{Disk, DiskContext, DiskError, DiskFile};
 use super::record::Damage;
 use super::replay::Replay;
 use super::snapshot_reader::{self, SnapshotError};
-use super::{log_repair, snapshot_writer};
+use super::{log_repair, snapshot_stream, snapshot_writer};
 use crate::ids::Zxid;
 use crate::proto::jute::DecodeError;
 use crate::tree::DataTree;
@@ -219,6 +219,7 @@ pub fn recover<D: Disk>(
     hash_seed: u64,
 ) -> Result<Recovered, RecoveryError> {
     let mut report = RecoveryReport::default();
+    snapshot_stream::finish_install(disk, config)?;
     snapshot_writer::remove_temporary(disk, &config.snap_dir)?;
     let listing = data_dir::list(disk, config)?;
     report.warnings.extend(listing.warnings());

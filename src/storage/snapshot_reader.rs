@@ -49,6 +49,9 @@ pub enum SnapshotError {
     /// A sum does not match, or there is something unknown behind the nodes.
     #[error("checksum mismatch behind the nodes at offset {0}: the file is damaged")]
     Checksum(u64),
+    /// What another server sent does not end as it should.
+    #[error("no signature behind the nodes at offset {0}")]
+    Signature(u64),
     /// A record makes no sense.
     #[error("bad record at offset {offset}: {source}")]
     Record {
@@ -173,20 +176,37 @@ pub fn read_stream<R: Read>(
     record_bytes_max: usize,
     sink: &mut impl SnapshotSink,
 ) -> Result<SnapshotTail, SnapshotError> {
-    let mut window = Window {
-        source,
-        buf: vec![0; window_bytes],
-        start: 0,
-        end: 0,
-        summed: 0,
-        base: 0,
-        sum: Adler32::new(),
-        record_bytes_max,
-    };
+    let mut window = Window::new(source, window_bytes, record_bytes_max);
     if window.fields(16)?.int().ok() != Some(SNAPSHOT_MAGIC) {
         return Err(SnapshotError::Magic);
     }
     window.consume(16);
+    let nodes = read_content(&mut window, sink)?;
+    let tail = window.tail()?;
+    Ok(SnapshotTail { nodes, ..tail })
+}
+
+/// Reads a snapshot as servers send it to each other: without header and sums, with a signature behind it.
+/// The answer is what was read beyond that.
+pub(super) fn read_wire<R: Read>(
+    source: R,
+    record_bytes_max: usize,
+    signature: &str,
+    sink: &mut impl SnapshotSink,
+) -> Result<Vec<u8>, SnapshotError> {
+    let mut window = Window::new(source, WINDOW_BYTES, record_bytes_max);
+    read_content(&mut window, sink)?;
+    let at = window.offset();
+    let bytes = 4 + signature.len();
+    if window.fields(bytes)?.string().at(at)? != signature {
+        return Err(SnapshotError::Signature(at));
+    }
+    window.consume(bytes);
+    Ok(window.buf[window.start..window.end].to_vec())
+}
+
+/// Sessions, ACLs and nodes; how many nodes there were.
+fn read_content<R: Read>(window: &mut Window<R>, sink: &mut impl SnapshotSink) -> Result<u64, SnapshotError> {
     for _ in 0..window.count()? {
         let at = window.offset();
         let mut fields = window.fields(12)?;
@@ -207,11 +227,10 @@ pub fn read_stream<R: Read>(
         window.consume(bytes);
     }
     let mut nodes = 0;
-    while read_node(&mut window, sink)? {
+    while read_node(window, sink)? {
         nodes += 1;
     }
-    let tail = window.tail()?;
-    Ok(SnapshotTail { nodes, ..tail })
+    Ok(nodes)
 }
 
 /// False at the end of the nodes.
@@ -277,6 +296,19 @@ struct Window<R> {
 }
 
 impl<R: Read> Window<R> {
+    fn new(source: R, window_bytes: usize, record_bytes_max: usize) -> Window<R> {
+        Window {
+            source,
+            buf: vec![0; window_bytes],
+            start: 0,
+            end: 0,
+            summed: 0,
+            base: 0,
+            sum: Adler32::new(),
+            record_bytes_max,
+        }
+    }
+
     /// The next `count` bytes, which stay next until they are consumed.
     fn fields(&mut self, count: usize) -> Result<Reader<'_>, SnapshotError> {
         if self.end - self.start < count && self.fill(count)? < count {

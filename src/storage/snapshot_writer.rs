@@ -70,8 +70,8 @@ pub fn remove_temporary<D: Disk>(disk: &D, snap_dir: &Path) -> Result<(), DiskEr
     Ok(())
 }
 
-/// The length of the file.
-fn write_temporary<D: Disk>(
+/// Writes a whole snapshot under whatever name and syncs it; the length of the file.
+pub(super) fn write_temporary<D: Disk>(
     disk: &D,
     config: &StorageConfig,
     head: &SnapshotHead,
@@ -116,6 +116,11 @@ fn encode_head(head: &SnapshotHead, out: &mut Vec<u8>) {
     out.put_int(SNAPSHOT_MAGIC);
     out.put_int(2);
     out.put_long(-1);
+    encode_lists(head, out);
+}
+
+/// Sessions and ACLs.
+pub(super) fn encode_lists(head: &SnapshotHead, out: &mut Vec<u8>) {
     out.put_count(head.sessions.len());
     for &(session, timeout_ms) in &head.sessions {
         out.put_long(session.0);

@@ -1,0 +1,127 @@
+//! A snapshot between servers: what follows a SNAP packet (SerializeUtils.serializeSnapshot, LearnerHandler,
+//! Learner.syncWithLeader), and how it takes the place of everything that was there.
+//!
+//! The stream is a snapshot file without header, sums and compression, with a signature at its end. It becomes
+//! this server's state in one step: before the mark is durable nothing has happened, after it the rest is
+//! done by the next start at the latest. No log from before it is left that could be taken for its history.
+
+use std::io::Read;
+use std::path::Path;
+
+use super::StorageConfig;
+use super::data_dir::{self, SnapshotFile, parse_snapshot_name, snapshot_name};
+use super::disk::{Disk, DiskContext, DiskError, FileReader};
+use super::epochs;
+use super::snapshot_reader::{SnapshotError, read_wire};
+use super::snapshot_writer::{CHUNK_BYTES, encode_lists, write_temporary};
+use crate::ids::Zxid;
+use crate::proto::jute::Put;
+use crate::proto::quorum::SNAPSHOT_SIGNATURE;
+use crate::tree::{DataTree, SnapshotCursor, SnapshotHead};
+
+/// What the stream begins with. Chunks of nodes follow (`DataTree::snapshot_chunk`), then [`encode_end`].
+pub fn encode_begin(head: &SnapshotHead, out: &mut Vec<u8>) {
+    encode_lists(head, out);
+}
+
+/// What the stream ends with: the mark behind the nodes, and the signature.
+pub fn encode_end(out: &mut Vec<u8>) {
+    out.put_string("/");
+    out.put_string(SNAPSHOT_SIGNATURE);
+}
+
+/// The tree that a stream shows as of `zxid`, and the bytes that were read behind the stream's end: the next
+/// packets begin there.
+///
+/// An Apache leader's image may show parts of later transactions, which then follow as packets and have to be
+/// applied as after a recovery; its digest is not to be compared before NEWLEADER.
+pub fn receive<R: Read>(
+    source: R,
+    zxid: Zxid,
+    record_bytes_max: usize,
+    hash_seed: u64,
+) -> Result<(DataTree, Vec<u8>), SnapshotError> {
+    let mut tree = DataTree::empty(hash_seed);
+    let behind = read_wire(source, record_bytes_max, SNAPSHOT_SIGNATURE, &mut tree)?;
+    tree.finish_load(zxid);
+    Ok((tree, behind))
+}
+
+/// Puts a received tree in the place of all logs and snapshots; durable when it returns. No log may be open
+/// for writing. An error is final: the process must end.
+pub fn install<D: Disk>(
+    disk: &D,
+    config: &StorageConfig,
+    tree: &mut DataTree,
+) -> Result<SnapshotFile, DiskError> {
+    let head = tree.snapshot_begin();
+    let temporary = config.snap_dir.join(TEMPORARY_NAME);
+    let mut cursor = SnapshotCursor::default();
+    let written = write_temporary(
+        disk,
+        config,
+        &head,
+        |out| tree.snapshot_chunk(&mut cursor, out, CHUNK_BYTES),
+        &temporary,
+    );
+    tree.snapshot_end();
+    let len = written?;
+    let name = snapshot_name(head.zxid, config.compression);
+    // From here on the old state is given up.
+    epochs::replace(disk, &config.snap_dir, MARK_NAME, &name)?;
+    finish_install(disk, config)?;
+    Ok(SnapshotFile {
+        zxid: head.zxid,
+        compression: config.compression,
+        path: config.snap_dir.join(name),
+        len,
+    })
+}
+
+/// Does what is left of an installation that a crash has interrupted; to be called before anything is read.
+pub fn finish_install<D: Disk>(disk: &D, config: &StorageConfig) -> Result<(), DiskError> {
+    let dir = &config.snap_dir;
+    let (mark, temporary) = (dir.join(MARK_NAME), dir.join(TEMPORARY_NAME));
+    let Some(name) = read_mark(disk, &mark)? else {
+        if disk.exists(&temporary).doing("look for", &temporary)? {
+            disk.remove(&temporary).doing("remove", &temporary)?;
+        }
+        return Ok(());
+    };
+    let path = dir.join(name);
+    if disk.exists(&temporary).doing("look for", &temporary)? {
+        disk.rename(&temporary, &path)
+            .doing("rename a snapshot to", &path)?;
+        disk.sync_dir(dir).doing("sync", dir)?;
+    }
+    let listing = data_dir::list(disk, config)?;
+    let others = listing.snapshots.iter().map(|file| &file.path);
+    let logs = listing.logs.iter().map(|file| &file.path);
+    for other in others.filter(|other| **other != path).chain(logs) {
+        disk.remove(other).doing("remove", other)?;
+    }
+    disk.sync_dir(&config.log_dir).doing("sync", &config.log_dir)?;
+    disk.sync_dir(dir).doing("sync", dir)?;
+    disk.remove(&mark).doing("remove", &mark)?;
+    disk.sync_dir(dir).doing("sync", dir)
+}
+
+/// The name in the mark, if there is one.
+fn read_mark<D: Disk>(disk: &D, mark: &Path) -> Result<Option<String>, DiskError> {
+    if !disk.exists(mark).doing("look for", mark)? {
+        return Ok(None);
+    }
+    let file = disk.open_read(mark).doing("open", mark)?;
+    let mut name = String::new();
+    let mut head = FileReader::new(file).take(MARK_BYTES_MAX);
+    head.read_to_string(&mut name).doing("read", mark)?;
+    match parse_snapshot_name(&name) {
+        Some(_) => Ok(Some(name)),
+        None => Err(std::io::Error::other("it does not name a snapshot")).doing("read", mark),
+    }
+}
+
+/// Not a name that a snapshot under way has, or that a start removes.
+const TEMPORARY_NAME: &str = "zkserver.install.snapshot";
+const MARK_NAME: &str = "zkserver.install";
+const MARK_BYTES_MAX: u64 = 256;
