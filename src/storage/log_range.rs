@@ -12,8 +12,8 @@ use super::log_reader::{LogReader, Step};
 use crate::ids::Zxid;
 use crate::zab::{LogEntry, follows};
 
-/// Every transaction behind `after` up to `upto`, both of which must be in the log; `None` if the log does not
-/// hold them all, or if they are more than `bytes_max`.
+/// Every transaction behind `after` up to `upto`, both of which must be in the log; `None` if the log does
+/// not hold them all, or if they are more than `bytes_max`.
 ///
 /// A snapshot within the range whose transaction is not in the log came from elsewhere: what the log holds
 /// before it may be a history that was given up.

@@ -125,8 +125,8 @@ pub enum Output {
         /// The last transaction to keep.
         to: Zxid,
     },
-    /// Learner: read the image that follows on the connection, put it in the place of tree, log and snapshots,
-    /// and make it durable; answered by `SnapshotInstalled`.
+    /// Learner: read the image that follows on the connection, put it in the place of tree, log and
+    /// snapshots, and make it durable; answered by `SnapshotInstalled`.
     InstallSnapshot {
         /// Where it comes from.
         link: LinkId,

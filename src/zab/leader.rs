@@ -1,4 +1,5 @@
-//! The leader (Leader, LearnerHandler): discovery, synchronization, then proposals, acknowledgements, commits.
+//! The leader (Leader, LearnerHandler): discovery, synchronization, then proposals, acknowledgements and
+//! commits.
 //!
 //! It leads only as long as a quorum follows it, and says nothing more once its role has ended.
 
@@ -9,6 +10,7 @@ use bytes::Bytes;
 use super::broadcast::Broadcast;
 use super::committed_log::CommittedLog;
 use super::learner_progress::{LearnerProgress, Phase};
+use super::sync_barrier::{PendingSync, Round};
 use super::synchronization::proposal;
 use super::{History, Input, LinkId, LogEntry, Output, ZabConfig};
 use crate::clock::Millis;
@@ -39,8 +41,8 @@ pub struct Leader {
     pub(super) tick: u64,
     next_ping: Millis,
     is_half_tick: bool,
-    syncs: VecDeque<PendingSync>,
-    round: Round,
+    pub(super) syncs: VecDeque<PendingSync>,
+    pub(super) round: Round,
 }
 
 /// Steps of the role, in their order.
@@ -54,22 +56,6 @@ pub(super) enum Stage {
     CollectingNewLeaderAcks,
     Active,
     Ended,
-}
-
-/// A sync, answered when `after` is committed and the round is confirmed.
-#[derive(Debug)]
-struct PendingSync {
-    /// `None` for this server's own client.
-    from: Option<LinkId>,
-    after: Zxid,
-    round: u64,
-}
-
-/// Rounds of pings that confirm that a quorum still follows; one at a time.
-#[derive(Debug, Default)]
-struct Round {
-    confirmed: u64,
-    is_under_way: bool,
 }
 
 /// What an operator sees of a leader.
@@ -213,8 +199,8 @@ impl Leader {
         self.stage == Stage::Active
     }
 
-    /// Proposes a transaction: to the followers at once, and to the own log. With the last counter of an epoch
-    /// it ends the role instead; the next epoch counts anew.
+    /// Proposes a transaction: to the followers at once, and to the own log. With the last counter of an
+    /// epoch it ends the role instead; the next epoch counts anew.
     pub fn propose(&mut self, now: Millis, entry: LogEntry, out: &mut Vec<Output>) {
         if self.stage == Stage::Ended {
             return;
@@ -235,25 +221,6 @@ impl Leader {
             }
         }
         out.push(Output::AppendLog(entry));
-    }
-
-    /// A client wants to read what is committed by now: a learner's, or this server's own. Answers come in
-    /// the order of the calls.
-    pub fn sync_requested(&mut self, from: Option<LinkId>, out: &mut Vec<Output>) {
-        if self.stage != Stage::Active {
-            return;
-        }
-        // A round that is under way may have been answered before this was asked.
-        let round = match self.config.sync_asks_quorum {
-            true => self.round.confirmed + 1 + u64::from(self.round.is_under_way),
-            false => 0,
-        };
-        self.syncs.push_back(PendingSync {
-            from,
-            after: self.broadcast.last_proposed(),
-            round,
-        });
-        self.settle_syncs(out);
     }
 
     /// Answers a learner's question about a session.
@@ -491,64 +458,6 @@ impl Leader {
             }
         }
         self.settle_syncs(out);
-    }
-
-    /// Answers the syncs that may be answered, and asks the quorum for those that wait for it.
-    fn settle_syncs(&mut self, out: &mut Vec<Output>) {
-        loop {
-            if self.round.is_under_way && self.is_round_confirmed() {
-                self.round.confirmed += 1;
-                self.round.is_under_way = false;
-            }
-            while let Some(sync) = self.syncs.pop_front_if(|sync| {
-                sync.after <= self.broadcast.last_committed() && sync.round <= self.round.confirmed
-            }) {
-                out.push(match sync.from {
-                    None => Output::SyncReply,
-                    Some(link) => Output::Send(
-                        link,
-                        QuorumPacket::new(PacketType::Sync, Zxid::ZERO, None).to_bytes(),
-                    ),
-                });
-            }
-            let is_waiting = self.syncs.iter().any(|sync| sync.round > self.round.confirmed);
-            if self.round.is_under_way || !is_waiting {
-                return;
-            }
-            self.round.is_under_way = true;
-            let links = self.links(|phase| phase == Phase::Up);
-            for link in links {
-                self.ping(link, out);
-            }
-        }
-    }
-
-    fn is_round_confirmed(&self) -> bool {
-        let mut confirmed = AckSet::default();
-        confirmed.add(self.config.me);
-        for learner in self.learners.values() {
-            let is_asked = learner.round == self.round.confirmed + 1;
-            let has_answered = is_asked && learner.pings_answered >= learner.round_mark;
-            if learner.phase == Phase::Up && !learner.is_observer && has_answered {
-                confirmed.add(learner.server);
-            }
-        }
-        self.config.verifier.contains_quorum(&confirmed)
-    }
-
-    fn ping(&mut self, link: LinkId, out: &mut Vec<Output>) {
-        let packet = QuorumPacket::new(PacketType::Ping, self.broadcast.last_proposed(), None);
-        let Some(learner) = self.learners.get_mut(&link) else {
-            return;
-        };
-        out.push(Output::Send(link, packet.to_bytes()));
-        if learner.phase == Phase::Up {
-            learner.pings_sent += 1;
-            let round = self.round.confirmed + 1;
-            if self.round.is_under_way && learner.round != round {
-                (learner.round, learner.round_mark) = (round, learner.pings_sent);
-            }
-        }
     }
 
     fn on_tick(&mut self, now: Millis, out: &mut Vec<Output>) {

@@ -85,8 +85,8 @@ impl LearnerProgress {
     }
 }
 
-/// How long the oldest proposal has waited for this learner (LearnerHandler.SyncLimitCheck): one is timed, and
-/// when it is acknowledged, the newest one is next.
+/// How long the oldest proposal has waited for this learner (LearnerHandler.SyncLimitCheck): one is timed,
+/// and when it is acknowledged, the newest one is next.
 #[derive(Debug, Default)]
 pub(super) struct AckTimer {
     timed: Option<(Zxid, Millis)>,

@@ -1,9 +1,9 @@
 //! ZAB, the atomic broadcast: what is proposed by the leader and acknowledged by a quorum's disks is
 //! committed, in the order of proposal.
 //!
-//! A standalone server is the leader of an ensemble of one. In an ensemble a role begins with discovery (which
-//! epoch), goes on with synchronization (one history for all) and then broadcasts. An acknowledgement can
-//! only be built from what is known to be on disk; every commit goes through the one window of history.
+//! A standalone server is the leader of an ensemble of one. In an ensemble a role begins with discovery
+//! (which epoch), goes on with synchronization (one history for all) and then broadcasts. An acknowledgement
+//! can only be built from what is known to be on disk; every commit goes through the one window of history.
 
 mod broadcast;
 mod committed_log;
@@ -13,6 +13,7 @@ mod leader;
 mod learner;
 mod learner_progress;
 mod learner_sync;
+mod sync_barrier;
 mod sync_plan;
 mod synchronization;
 

@@ -113,77 +113,49 @@ mod tests {
 
     #[test]
     fn the_decision_table() {
-        use SyncPlan::{Diff, DiffFromLog, Snap, Trunc};
         let long = history(&[(7, 2), (7, 3), (7, 4), (8, 1), (8, 2)]);
         let short = history(&[(7, 3)]);
         let fresh = history(&[(0, 0)]);
         let marked = history(&[(8, 0), (8, 1)]);
-        let seven = |counter| zxid(7, counter);
+        let snap = [SyncPlan::Snap; 2];
+        let diff = |epoch, counter| {
+            let after = zxid(epoch, counter);
+            [SyncPlan::Diff { after }; 2]
+        };
+        let trunc = |epoch, counter| {
+            let to = zxid(epoch, counter);
+            [SyncPlan::Trunc { to }, SyncPlan::Snap]
+        };
+        let (after, upto) = (zxid(7, 1), zxid(7, 2));
+        let from_log = [SyncPlan::DiffFromLog { after, upto }, SyncPlan::Snap];
         let table = [
             // The learner has it all.
-            (
-                &long,
-                zxid(8, 2),
-                Diff { after: zxid(8, 2) },
-                Diff { after: zxid(8, 2) },
-            ),
-            (
-                &fresh,
-                zxid(0, 0),
-                Diff { after: zxid(0, 0) },
-                Diff { after: zxid(0, 0) },
-            ),
+            (&long, (8, 2), diff(8, 2)),
+            (&fresh, (0, 0), diff(0, 0)),
             // It ends within the window, at an entry or at its base.
-            (
-                &long,
-                seven(4),
-                Diff { after: seven(4) },
-                Diff { after: seven(4) },
-            ),
-            (
-                &long,
-                seven(2),
-                Diff { after: seven(2) },
-                Diff { after: seven(2) },
-            ),
+            (&long, (7, 4), diff(7, 4)),
+            (&long, (7, 2), diff(7, 2)),
             // It holds nothing, and we do.
-            (&long, zxid(0, 0), Snap, Snap),
-            (&marked, zxid(0, 0), Snap, Snap),
+            (&long, (0, 0), snap),
+            (&marked, (0, 0), snap),
             // It is behind the window.
-            (
-                &long,
-                seven(1),
-                DiffFromLog {
-                    after: seven(1),
-                    upto: seven(2),
-                },
-                Snap,
-            ),
-            (&long, zxid(7, 0), Snap, Snap),
+            (&long, (7, 1), from_log),
+            (&long, (7, 0), snap),
             // It has a tail of the same epoch that we have not.
-            (&short, seven(5), Trunc { to: seven(3) }, Snap),
-            (&long, seven(6), Trunc { to: seven(4) }, Snap),
-            (&long, zxid(8, 5), Trunc { to: zxid(8, 2) }, Snap),
+            (&short, (7, 5), trunc(7, 3)),
+            (&long, (7, 6), trunc(7, 4)),
+            (&long, (8, 5), trunc(8, 2)),
             // A tail of another epoch.
-            (&short, zxid(8, 1), Snap, Snap),
-            (&long, zxid(9, 1), Snap, Snap),
+            (&short, (8, 1), snap),
+            (&long, (9, 1), snap),
             // The beginning of an epoch: of one that we know, and of one we do not.
-            (
-                &long,
-                zxid(8, 0),
-                Diff { after: zxid(8, 0) },
-                Diff { after: zxid(8, 0) },
-            ),
-            (
-                &marked,
-                zxid(8, 0),
-                Diff { after: zxid(8, 0) },
-                Diff { after: zxid(8, 0) },
-            ),
-            (&long, zxid(9, 0), Snap, Snap),
-            (&short, zxid(8, 0), Snap, Snap),
+            (&long, (8, 0), diff(8, 0)),
+            (&marked, (8, 0), diff(8, 0)),
+            (&long, (9, 0), snap),
+            (&short, (8, 0), snap),
         ];
-        for (at, (history, peer, with_all, with_none)) in table.into_iter().enumerate() {
+        for (at, (history, (epoch, counter), [with_all, with_none])) in table.into_iter().enumerate() {
+            let peer = zxid(epoch, counter);
             assert_eq!(plan(peer, history, ALL), with_all, "row {at}: {peer}");
             assert_eq!(plan(peer, history, NONE), with_none, "row {at}: {peer}");
             let force_snapshot = true;

@@ -1,5 +1,5 @@
-//! The leader's synchronization phase (LearnerHandler.syncFollower, Leader.startForwarding): each learner gets
-//! what it lacks of the history, then NEWLEADER.
+//! The leader's synchronization phase (LearnerHandler.syncFollower, Leader.startForwarding): each learner
+//! gets what it lacks of the history, then NEWLEADER.
 //!
 //! Where the history is cut for a learner and from where on it gets what is new is decided in one step, so
 //! that nothing falls between; and NEWLEADER comes behind all of the history.

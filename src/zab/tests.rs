@@ -1,1 +1,87 @@
-//! Roles.
+//! Whole ensembles under faults, and single roles step by step.
+
+mod leading;
+mod learning;
+mod sim;
+
+use bytes::Bytes;
+use sim::World;
+
+use super::{LogEntry, ZabConfig};
+use crate::ids::{ServerId, SessionId, Zxid};
+use crate::proto::quorum::QuorumPacket;
+use crate::proto::txn::{self, Txn, TxnHeader};
+use crate::quorum::verifier::QuorumVerifier;
+
+fn config(me: i64, voters: i64) -> ZabConfig {
+    ZabConfig {
+        me: ServerId(me),
+        verifier: QuorumVerifier::majority((1..=voters).map(ServerId)),
+        config_text: Bytes::from_static(b"version=0"),
+        config_version: 0,
+        tick_ms: 1000,
+        init_limit: 10,
+        sync_limit: 5,
+        max_epoch_wait_ms: None,
+        force_snapshot: false,
+        may_read_log: true,
+        truncates_apache: false,
+        sync_asks_quorum: true,
+    }
+}
+
+/// A transaction that is told from others of the same zxid by its number.
+fn entry(zxid: Zxid, number: i64) -> LogEntry {
+    let header = TxnHeader {
+        client_id: SessionId(1),
+        cxid: 0,
+        zxid,
+        time: number,
+        code: -1,
+    };
+    let mut encoded = Vec::new();
+    txn::encode(&header, &Txn::Error(-110), None, &mut encoded);
+    LogEntry {
+        zxid,
+        encoded: Bytes::from(encoded),
+    }
+}
+
+fn packets(bytes: &Bytes) -> Vec<QuorumPacket> {
+    let (mut packets, mut at) = (Vec::new(), 0);
+    while at < bytes.len() {
+        let (packet, used) = QuorumPacket::decode(&bytes[at..], 1 << 20).unwrap().unwrap();
+        packets.push(packet);
+        at += used;
+    }
+    packets
+}
+
+/// Runs one seed, then heals; how much was committed and how many epochs there were.
+fn run(seed: u64, voters: usize, observers: usize) -> World {
+    let mut world = World::new(seed, voters, observers);
+    for _ in 0..6000 {
+        world.step();
+    }
+    world.heal();
+    world
+}
+
+#[test]
+fn nothing_committed_is_lost_whatever_fails_and_whoever_is_elected() {
+    let (mut committed, mut epochs) = (0, 0);
+    let mut plans = std::collections::BTreeMap::new();
+    for seed in 0..SEEDS {
+        let (voters, observers) = [(3, 0), (3, 1), (5, 0), (2, 1)][seed as usize % 4];
+        let world = run(seed, voters, observers);
+        committed += world.committed_count();
+        epochs += world.epochs_count();
+        for (plan, count) in &world.plans {
+            *plans.entry(*plan).or_insert(0) += count;
+        }
+    }
+    assert!(committed > 1000 && epochs > 200, "{committed} in {epochs} epochs");
+    assert_eq!(plans.len(), 3, "every way of synchronizing: {plans:?}");
+}
+
+const SEEDS: u64 = 60;
