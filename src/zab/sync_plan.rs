@@ -168,7 +168,7 @@ mod tests {
                         ..ALL
                     }
                 ),
-                Snap
+                SyncPlan::Snap
             );
         }
     }

@@ -84,4 +84,4 @@ fn nothing_committed_is_lost_whatever_fails_and_whoever_is_elected() {
     assert_eq!(plans.len(), 3, "every way of synchronizing: {plans:?}");
 }
 
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 200;

@@ -141,7 +141,9 @@ impl World {
             if round % 500 == 499 {
                 self.end_leaders_of_old_epochs();
             }
-            if self.nodes.iter().all(|node| node.active.is_some()) && self.is_quiet() {
+            // A leader that was deposed may not know it yet, nor its followers.
+            let newest = self.leaders.keys().last().copied();
+            if newest.is_some() && self.nodes.iter().all(|node| node.active == newest) && self.is_quiet() {
                 break;
             }
         }
