@@ -2,8 +2,9 @@
 //! Learner.syncWithLeader), and how it takes the place of everything that was there.
 //!
 //! The stream is a snapshot file without header, sums and compression, with a signature at its end. It
-//! becomes this server's state in one step: before the mark is durable nothing has happened, after it the rest is
-//! done by the next start at the latest. No log from before it is left that could be taken for its history.
+//! becomes this server's state in one step: before the mark is durable nothing has happened, after it the
+//! rest is done by the next start at the latest. No log from before it is left that could be taken for its
+//! history.
 
 use std::io::Read;
 use std::path::Path;

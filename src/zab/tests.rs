@@ -1,5 +1,10 @@
 //! Whole ensembles under faults, and single roles step by step.
 
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "a test asks for one thing and no other"
+)]
+
 mod leading;
 mod learning;
 mod sim;

@@ -271,14 +271,12 @@ impl World {
                 (node.accepted, node.current) = (accepted, current);
                 Input::EpochsSaved { accepted, current }
             }
-            DiskOp::Install(history) => {
-                (node.history, node.tree) = (history.clone(), history);
-                node.is_reloading = false;
-                let zxid = last(&node.history);
-                Input::SnapshotInstalled { zxid }
-            }
-            DiskOp::Truncate(to) => {
-                node.history.retain(|entry| entry.zxid <= to);
+            DiskOp::Install(_) | DiskOp::Truncate(_) => {
+                match op {
+                    DiskOp::Install(history) => node.history = history,
+                    DiskOp::Truncate(to) => node.history.retain(|entry| entry.zxid <= to),
+                    DiskOp::Append(_) | DiskOp::Epochs(..) => unreachable!(),
+                }
                 node.tree = node.history.clone();
                 node.is_reloading = false;
                 let zxid = last(&node.history);
@@ -407,11 +405,8 @@ impl World {
                 let snap = QuorumPacket::new(PacketType::Snap, last(&image), None);
                 self.queue(at, link, Message::Packet(snap));
                 self.queue(at, link, Message::Image(image));
-                for bytes in then {
-                    packets(&bytes)
-                        .into_iter()
-                        .for_each(|p| self.queue(at, link, Message::Packet(p)));
-                }
+                let then = then.iter().flat_map(packets);
+                then.for_each(|packet| self.queue(at, link, Message::Packet(packet)));
                 later.push((at, Input::SnapshotSent(link)));
             }
             Output::ReadLog { link, after, upto } => {
@@ -435,11 +430,7 @@ impl World {
             Output::Commit(entry) => self.commit(at, entry),
             Output::Active { epoch } => self.activate(at, epoch),
             Output::RoleEnded { needs_snapshot, .. } => self.end_role(at, needs_snapshot),
-            Output::Request { .. }
-            | Output::LearnerPing { .. }
-            | Output::Revalidate { .. }
-            | Output::Revalidated { .. }
-            | Output::SyncReply => {}
+            other => assert!(matches!(other, Output::LearnerPing { .. }), "{other:?}"),
         }
     }
 
