@@ -1,3 +1,4 @@
 //! Who counts, and how many of them are enough.
 
+pub mod members;
 pub mod verifier;
