@@ -13,3 +13,4 @@ pub mod request;
 pub mod response;
 pub mod stat;
 pub mod txn;
+pub mod vote;
