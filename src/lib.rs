@@ -31,6 +31,7 @@ pub mod tree;
 pub mod watch;
 
 // Protocols.
+pub mod election;
 pub mod quorum;
 pub mod zab;
 
