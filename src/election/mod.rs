@@ -465,3 +465,6 @@ impl Election {
 const REPLY_PAUSE_MS: u64 = 10;
 /// Rounds beyond this are lies: counting up to it takes longer than servers live.
 const ROUND_MAX: i64 = 1 << 48;
+
+#[cfg(test)]
+mod tests;
