@@ -47,7 +47,8 @@ fn refused(address: SocketAddr, error: io::Error) -> StartError {
     StartError::Listen(ListenError::Refused { address, error })
 }
 
-fn bind(address: SocketAddr, backlog: u32) -> io::Result<StdListener> {
+/// A listening socket that a runtime can take over.
+pub fn bind(address: SocketAddr, backlog: u32) -> io::Result<StdListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         // One socket serves both families where the system has both.

@@ -10,6 +10,7 @@ mod core_thread;
 mod four_letter;
 mod listen;
 mod log_thread;
+pub mod peer_election;
 mod snapshot_thread;
 mod start_error;
 mod workers;
