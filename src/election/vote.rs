@@ -57,8 +57,8 @@ impl Ballot {
         }
     }
 
-    /// Whether both are for the same leader in the same sense (Vote.equals). Between settled servers the round
-    /// and the zxid do not matter, and against a server that sent no version the epoch does not either.
+    /// Whether both are for the same leader in the same sense (Vote.equals). Between settled servers the
+    /// round and the zxid do not matter, and against one that sent no version the epoch does not either.
     pub fn matches(&self, other: &Ballot) -> bool {
         let (a, b) = (&self.vote, &other.vote);
         if self.state == PeerState::Looking || other.state == PeerState::Looking {

@@ -5,6 +5,8 @@
 //! dials only to say that it wants to be dialled. Whoever connects is believed to be a member, but is dialled
 //! only at the addresses of the own configuration.
 
+mod link;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -13,8 +15,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bytes::{Buf, Bytes, BytesMut};
-use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Semaphore, watch};
@@ -336,7 +337,7 @@ impl Mesh {
             self.events.clone(),
         );
         self.tasks.spawn(async move {
-            let dialling = dial(addresses, &handshake, to < config.me);
+            let dialling = link::dial(addresses, &handshake, to < config.me);
             let outcome = timeout(config.connect_timeout, dialling).await;
             let outcome = outcome.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
             let _ = events.send(Event::Dialled { to, outcome });
@@ -358,7 +359,7 @@ impl Mesh {
         let (deliver, events) = (Arc::clone(&self.deliver), self.events.clone());
         (self.deliver)(PeerEvent::LinkUp(with));
         let task = self.tasks.spawn(async move {
-            if let Err(reason) = serve(stream, unread, with, outgoing, &deliver).await {
+            if let Err(reason) = link::serve(stream, unread, with, outgoing, &deliver).await {
                 let link = id;
                 let _ = events.send(Event::Ended { with, link, reason });
             }
@@ -484,131 +485,12 @@ async fn greet(stream: &mut TcpStream) -> io::Result<(ServerId, BytesMut)> {
     }
 }
 
-/// Connects to whichever address answers first, and says who is there. Without `is_kept` that is all: the
-/// peer then dials.
-async fn dial(
-    addresses: Vec<MemberAddress>,
-    handshake: &[u8],
-    is_kept: bool,
-) -> io::Result<Option<TcpStream>> {
-    let mut attempts = JoinSet::new();
-    for address in addresses {
-        attempts.spawn(async move {
-            let mut attempts = JoinSet::new();
-            for resolved in lookup_host((address.host.as_str(), address.election_port)).await? {
-                attempts.spawn(TcpStream::connect(resolved));
-            }
-            first(attempts).await
-        });
-    }
-    let mut stream = first(attempts).await?;
-    stream.write_all(handshake).await?;
-    if is_kept {
-        return Ok(Some(stream));
-    }
-    stream.shutdown().await?;
-    Ok(None)
-}
-
-/// The first attempt that succeeds; the others are given up.
-async fn first(mut attempts: JoinSet<io::Result<TcpStream>>) -> io::Result<TcpStream> {
-    let mut failure = io::Error::from(io::ErrorKind::NotFound);
-    while let Some(Ok(outcome)) = attempts.join_next().await {
-        match outcome {
-            Ok(stream) => return Ok(stream),
-            Err(error) => failure = error,
-        }
-    }
-    Err(failure)
-}
-
-/// Sends and receives until the connection ends.
-async fn serve(
-    mut stream: TcpStream,
-    unread: BytesMut,
-    with: ServerId,
-    outgoing: watch::Receiver<Option<Bytes>>,
-    deliver: &Deliver,
-) -> io::Result<()> {
-    notice_silence(&stream)?;
-    let (reader, writer) = stream.split();
-    tokio::select! {
-        outcome = receive(reader, unread, with, deliver) => outcome,
-        outcome = send_newest(writer, outgoing) => outcome,
-    }
-}
-
-/// The protocol has no keepalive of its own: without this a peer that lost its power looks alive for ever.
-fn notice_silence(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let socket = SockRef::from(stream);
-    let keepalive = TcpKeepalive::new()
-        .with_time(SILENCE_MAX)
-        .with_interval(Duration::from_secs(1));
-    socket.set_tcp_keepalive(&keepalive)?;
-    #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(Some(SILENCE_MAX))?;
-    Ok(())
-}
-
-async fn receive(
-    mut reader: impl AsyncRead + Unpin,
-    mut unread: BytesMut,
-    from: ServerId,
-    deliver: &Deliver,
-) -> io::Result<()> {
-    loop {
-        while let Some(body) = pop_frame(&mut unread)? {
-            deliver(PeerEvent::Received { from, body });
-        }
-        if reader.read_buf(&mut unread).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-    }
-}
-
-/// A length and as many bytes, if they are all there.
-fn pop_frame(unread: &mut BytesMut) -> io::Result<Option<Bytes>> {
-    let Some(length) = unread.first_chunk() else {
-        return Ok(None);
-    };
-    let length = i32::from_be_bytes(*length);
-    let length_bytes = usize::try_from(length).unwrap_or(0);
-    if length_bytes == 0 || length_bytes > FRAME_BYTES_MAX {
-        let text = format!("a message of {length} bytes");
-        return Err(io::Error::new(io::ErrorKind::InvalidData, text));
-    }
-    if unread.len() < 4 + length_bytes {
-        return Ok(None);
-    }
-    unread.advance(4);
-    Ok(Some(unread.split_to(length_bytes).freeze()))
-}
-
-async fn send_newest(
-    mut writer: impl AsyncWrite + Unpin,
-    mut outgoing: watch::Receiver<Option<Bytes>>,
-) -> io::Result<()> {
-    while outgoing.changed().await.is_ok() {
-        let newest = outgoing.borrow_and_update().clone();
-        let Some(body) = newest else { continue };
-        let length = i32::try_from(body.len()).map_err(io::Error::other)?;
-        let frame = [&length.to_be_bytes()[..], &body].concat();
-        writer.write_all(&frame).await?;
-    }
-    Err(io::ErrorKind::ConnectionAborted.into())
-}
-
-/// The longest message that the reference takes.
-const FRAME_BYTES_MAX: usize = 524_288;
 /// Connections that may be open without having said who they are.
 const GREETINGS_MAX: usize = 1000;
 /// A peer that was asked to dial has this long before it is asked again.
 const ASK_PAUSE: Millis = Millis(500);
 /// A connection younger than this is not given up because the peer asks for one.
 const LINK_AGE_MIN: Millis = Millis(500);
-/// Peers that have not confirmed what was sent for so long are gone.
-const SILENCE_MAX: Duration = Duration::from_secs(5);
 const LISTEN_BACKLOG: u32 = 128;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const BIND_PAUSE: Duration = Duration::from_secs(1);

@@ -115,15 +115,17 @@ fn a_worse_vote_of_the_round_is_answered_but_not_for_ever() {
 
 #[test]
 fn a_crashed_leader_is_not_elected_by_old_votes() {
-    let mut probe = Probe::looking();
-    probe.hear(2, vote(Following, 3, 4));
-    probe.hear(3, vote(Looking, 3, 1));
-    assert_eq!(probe.election.state(), Looking);
-    let mut probe = Probe::looking();
-    probe.hear(2, vote(Following, 3, 4));
-    probe.hear(3, vote(Leading, 3, 4));
-    assert_eq!(probe.election.state(), Following);
-    assert_eq!(probe.election.vote().election_epoch, 4);
+    for round in [1, 4] {
+        let mut probe = Probe::new(1, members_of(5, &[]));
+        probe.start();
+        for from in [2, 3, 4] {
+            probe.hear(from, vote(Following, 5, round));
+        }
+        assert_eq!(probe.election.state(), Looking, "round {round}");
+        probe.hear(5, vote(Leading, 5, round));
+        assert_eq!(probe.election.state(), Following, "round {round}");
+        assert_eq!(probe.election.vote().election_epoch, round);
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc::UnboundedSender as Sender;
 use tokio::task::JoinHandle;
 
