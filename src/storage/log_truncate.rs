@@ -14,6 +14,7 @@ use super::log_reader::{LogReader, Step};
 use super::record::RECORD_OVERHEAD;
 use super::recovery::{Recovered, RecoveryError, recover};
 use super::snapshot_reader;
+use super::synced_mark::Synced;
 use crate::ids::Zxid;
 
 /// Why a log is not cut.
@@ -67,6 +68,8 @@ pub fn truncate<D: Disk>(
     if found != to && to.counter() != 0 {
         return Err(TruncateError::NotInLog { to, found });
     }
+    // Before anything else, or a crash would leave a log that ends before what its mark says was synced.
+    Synced::forget(disk, &config.log_dir)?;
     for file in listing.snapshots.iter().filter(|file| file.zxid > to) {
         disk.remove(&file.path).doing("remove", &file.path)?;
     }

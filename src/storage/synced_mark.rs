@@ -61,6 +61,16 @@ impl<D: Disk> SyncedMark<D> {
 }
 
 impl Synced {
+    /// Takes the mark back, durably: less of the log is going to be there than was synced.
+    pub fn forget<D: Disk>(disk: &D, log_dir: &Path) -> Result<(), DiskError> {
+        let path = log_dir.join(MARK_NAME);
+        if disk.exists(&path).doing("look for", &path)? {
+            disk.remove(&path).doing("remove", &path)?;
+            disk.sync_dir(log_dir).doing("sync", log_dir)?;
+        }
+        Ok(())
+    }
+
     /// What the mark beside the logs says; `None` if there is none or it is torn.
     pub fn load<D: Disk>(disk: &D, log_dir: &Path) -> Option<Synced> {
         let file = disk.open_read(&log_dir.join(MARK_NAME)).ok()?;
