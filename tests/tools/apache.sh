@@ -37,7 +37,7 @@ fetch_pyspark() {
   local home=$1 archive=pyspark-$2.tar.gz jars=pyspark-$2/deps/jars patterns=() name
   scratch=$(mktemp -d "$home.XXXXXX")
   trap 'rm -rf "$scratch"' EXIT
-  for name in zookeeper- zookeeper-jute- curator- netty- slf4j-api- log4j-api- log4j-core- \
+  for name in zookeeper- curator- netty- slf4j-api- log4j-api- log4j-core- \
     log4j-slf4j2-impl- snappy-java- metrics-core- commons-cli- commons-io- jackson-core-2 jackson-databind- \
     jackson-annotations- jline-2 guava- failureaccess- audience-annotations-; do
     patterns+=("$jars/$name*.jar")
