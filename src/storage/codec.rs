@@ -61,14 +61,17 @@ impl<R: Read> SnappyReader<R> {
         }
     }
 
-    fn read_header(&mut self) -> io::Result<()> {
+    /// False if there is nothing at all: an empty stream, which holds nothing in every other form, too.
+    fn read_header(&mut self) -> io::Result<bool> {
         let mut header = [0; SNAPPY_HEADER_BYTES];
-        self.source.read_exact(&mut header)?;
+        if read_exact_or_nothing(&mut self.source, &mut header)? == 0 {
+            return Ok(false);
+        }
         if !header.starts_with(&SNAPPY_MAGIC) {
             return Err(invalid("not a snappy stream"));
         }
         self.has_header = true;
-        Ok(())
+        Ok(true)
     }
 
     /// Makes the next block current; false at the end of the stream.
@@ -104,8 +107,8 @@ impl<R: Read> SnappyReader<R> {
 
 impl<R: Read> Read for SnappyReader<R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        if !self.has_header {
-            self.read_header()?;
+        if !self.has_header && !self.read_header()? {
+            return Ok(0);
         }
         while self.position == self.block.len() {
             if !self.next_block()? {
@@ -122,17 +125,23 @@ impl<R: Read> Read for SnappyReader<R> {
 /// Four bytes, or `None` at a clean end.
 fn read_length<R: Read>(source: &mut R) -> io::Result<Option<i32>> {
     let mut bytes = [0; 4];
+    let count = read_exact_or_nothing(source, &mut bytes)?;
+    Ok((count > 0).then(|| i32::from_be_bytes(bytes)))
+}
+
+/// Fills the buffer, or takes nothing where the source ends.
+fn read_exact_or_nothing<R: Read>(source: &mut R, bytes: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
-    while filled < 4 {
+    while filled < bytes.len() {
         match source.read(&mut bytes[filled..]) {
-            Ok(0) if filled == 0 => return Ok(None),
+            Ok(0) if filled == 0 => return Ok(0),
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(count) => filled += count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(Some(i32::from_be_bytes(bytes)))
+    Ok(filled)
 }
 
 /// Compresses while writing. What is buffered is lost unless [`Encoder::finish`] is called.
