@@ -148,16 +148,20 @@ fn version_needs_no_configuration() {
     );
 }
 
-/// The port of the defaults is a fixed one and may be taken, so only the first lines count.
+/// The port of the defaults is a fixed one and may be taken, so only the first lines count. On a machine with
+/// a configuration where it is looked for, that one is taken instead.
 #[test]
 fn without_a_configuration_the_first_lines_say_so() {
-    for dir in ["/etc/zkserver", "/etc/zookeeper/conf"] {
-        if Path::new(dir).exists() {
-            eprintln!("{dir} is there: the built-in defaults do not apply on this machine");
-            return;
-        }
-    }
     let place = Place::empty();
+    let installed = ["/etc/zkserver/zoo.cfg", "/etc/zookeeper/conf/zoo.cfg"];
+    if let Some(found) = installed.into_iter().find(|path| Path::new(path).exists()) {
+        let outcome = place.finish(&mut place.command(&["print-cmd"]));
+        assert!(
+            outcome.err.contains(&format!("Using config: {found}\n")),
+            "{outcome:?}"
+        );
+        return;
+    }
     let server = place.spawn(&mut place.command(&[]));
     let line = server.wait_for("no configuration named or found");
     assert!(
