@@ -6,6 +6,7 @@
 
 mod line_limiter;
 mod outbox;
+mod role_status;
 mod stats;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use parking_lot::{Mutex, RwLock};
 
 pub use line_limiter::{HeldBack, LineLimiter, LineLimiters};
 pub use outbox::{Drained, Established, Outbox};
+pub use role_status::{LeadingStatus, LearnerLine, Mode, RoleStatus, ZabState};
 pub use stats::{ConnStats, Latency, ServerStats};
 
 use crate::clock::Millis;
@@ -49,6 +51,8 @@ pub struct Shared {
     pub outstanding: AtomicUsize,
     /// Whether clients are served.
     pub is_serving: AtomicBool,
+    /// What this server is in its ensemble. Published by the core.
+    pub role: Mutex<RoleStatus>,
     /// For log lines that a client could flood.
     pub line_limiters: LineLimiters,
 }
@@ -66,6 +70,7 @@ impl Shared {
             response_size: ResponseSize::default(),
             outstanding: AtomicUsize::new(0),
             is_serving: AtomicBool::new(false),
+            role: Mutex::new(RoleStatus::default()),
             line_limiters: LineLimiters::default(),
         }
     }
