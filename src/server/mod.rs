@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod logging;
 pub mod os_disk;
+pub mod systemd;
 
 mod assemble;
 mod client_task;
