@@ -12,6 +12,7 @@ mod four_letter;
 mod listen;
 mod log_thread;
 pub mod peer_election;
+pub mod peer_quorum;
 mod snapshot_thread;
 mod start_error;
 mod workers;
