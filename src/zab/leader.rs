@@ -237,7 +237,11 @@ impl Leader {
     /// Tells the learner that served a session that another server does now. Apache's take no notice of such
     /// a thing, so they are not told.
     pub fn session_moved(&self, link: LinkId, session: SessionId, out: &mut Vec<Output>) {
-        if self.learners.get(&link).is_some_and(|learner| learner.is_zkserver) {
+        if self
+            .learners
+            .get(&link)
+            .is_some_and(|learner| learner.is_zkserver)
+        {
             out.push(Output::Send(link, about_session(MOVED, session, false)));
         }
     }

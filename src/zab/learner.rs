@@ -380,7 +380,11 @@ impl Learner {
     fn on_handover(&mut self, packet: &QuorumPacket, out: &mut Vec<Output>) {
         self.handover = Handover::decode(packet.data.as_deref().unwrap_or_default());
         if let Some(Handover { leader, .. }) = self.handover {
-            self.end(format!("the leader hands over to server {}", leader.0), false, out);
+            self.end(
+                format!("the leader hands over to server {}", leader.0),
+                false,
+                out,
+            );
         }
     }
 
