@@ -21,7 +21,7 @@ use super::report::Report;
 use super::snapshot_thread::{self, PurgeSchedule};
 use super::start_error::StartError;
 use super::workers::{AcceptConfig, Workers};
-use super::{ensemble, listen};
+use super::{ensemble, four_letter, listen};
 use crate::auth::{AuthConfig, DigestAlg};
 use crate::client::ClientConfig;
 use crate::client::four_letter::{Conf, Whitelist};
@@ -286,7 +286,11 @@ fn conf(config: &ServerConfig) -> Conf {
             server_config::DEFAULT_LISTEN_BACKLOG => -1,
             backlog => number(backlog),
         },
-        server_id: 0,
+        server_id: match config.ensemble.is_distributed() {
+            true => config.ensemble.my_id.map_or(0, |id| id.0),
+            false => 0,
+        },
+        ensemble: four_letter::ensemble_conf(&config.ensemble),
     }
 }
 
