@@ -172,7 +172,7 @@ fn a_myid_that_the_list_lacks_is_refused_in_one_clear_line() {
         let outcome = place.run(&[command]);
         assert_eq!(outcome.code, ExitCode::from(2));
         let text = outcome.out + &outcome.err;
-        assert!(text.contains("no line server.4"), "{command}: {text}");
+        assert!(text.contains("My id 4 not in the peer list"), "{command}: {text}");
     }
 }
 
