@@ -12,6 +12,8 @@ pub mod print_cmd;
 mod readable;
 pub mod run;
 pub mod status;
+pub mod status_all;
+mod words;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -58,8 +60,8 @@ enum Command {
     Stop(ConfigArg),
     /// Stop, then start.
     Restart(ConfigArg),
-    /// Print the mode of the server; fails when nothing serves.
-    Status(ConfigArg),
+    /// Print the mode of the server; fails when nothing serves. With --all, look at the whole ensemble.
+    Status(StatusArgs),
     /// Print the command line that start would run.
     PrintCmd(ConfigArg),
     /// Print the version.
@@ -76,6 +78,18 @@ enum Command {
 struct ConfigArg {
     /// Configuration file: a path, or a name in the configuration directory (otherwise ZOOCFG, else zoo.cfg).
     config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct StatusArgs {
+    #[command(flatten)]
+    config: ConfigArg,
+    /// Ask every server of the configuration, and print a table and who leads; fails unless a quorum serves.
+    #[arg(long)]
+    all: bool,
+    /// Print the whole ensemble as one JSON object instead.
+    #[arg(long, requires = "all")]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -173,7 +187,14 @@ fn dispatch(
         Command::Start(args) => setting.with_setup(args, streams, control::start),
         Command::Stop(args) => setting.with_setup(args, streams, control::stop),
         Command::Restart(args) => setting.with_setup(args, streams, control::restart),
-        Command::Status(args) => setting.with_setup(args, streams, status::status),
+        Command::Status(args) => {
+            let command = match (args.all, args.json) {
+                (false, _) => status::status,
+                (true, false) => status_all::table,
+                (true, true) => status_all::json,
+            };
+            setting.with_setup(args.config, streams, command)
+        }
         Command::PrintCmd(args) => setting.with_setup(args, streams, print_cmd::print_cmd),
         Command::Check(args) => setting.with_setup(args, streams, check::check),
         Command::StartForeground(args) => {

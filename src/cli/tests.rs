@@ -15,6 +15,8 @@ use crate::server::os_disk::OsDisk;
 use crate::storage::log_writer::LogWriter;
 use crate::storage::{Compression, StorageConfig, data_dir, recovery};
 
+mod status_all;
+
 /// A configuration directory with a data directory beside it.
 struct Place {
     dir: TempDir,
