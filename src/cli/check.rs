@@ -25,6 +25,9 @@ pub fn check(setup: &Setup, streams: &mut Streams<'_>) -> anyhow::Result<ExitCod
         config_problems.push(Problem::error(Origin::CommandLine, reason));
     }
     section(streams.out, "configuration", &config_problems)?;
+    for note in &setup.loaded.notes {
+        writeln!(streams.out, "{note}")?;
+    }
     match config.ensemble.my_id {
         Some(id) => writeln!(streams.out, "myid: {}", id.0)?,
         None => writeln!(streams.out, "myid: none (a standalone server needs none)")?,

@@ -22,7 +22,7 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::server_config::LogFormat;
-use crate::config::{self, ConfigRequest, Environment, Loaded, Located, Problem, Severity};
+use crate::config::{self, ConfigRequest, ConfigSource, Environment, Loaded, Located, Problem, Severity};
 
 /// A coordination server that ZooKeeper clients, tools and ensembles accept as ZooKeeper.
 /// Without a subcommand it runs in the foreground.
@@ -203,9 +203,14 @@ impl Settings {
     ) -> anyhow::Result<ExitCode> {
         match self.setup(args) {
             Ok(setup) => {
-                let using = match setup.located.source.path() {
-                    Some(path) => path.display().to_string(),
-                    None => "built-in defaults (no configuration file was named or found)".to_owned(),
+                let using = match &setup.located.source {
+                    ConfigSource::File(path) => path.display().to_string(),
+                    ConfigSource::Variables => {
+                        "variables (no configuration file was named or found)".to_owned()
+                    }
+                    ConfigSource::BuiltIn => {
+                        "built-in defaults (no configuration file was named or found)".to_owned()
+                    }
                 };
                 writeln!(streams.err, "Using config: {using}")?;
                 command(&setup, streams)
