@@ -11,6 +11,7 @@ pub mod pid_file;
 pub mod print_cmd;
 mod readable;
 pub mod run;
+mod script;
 pub mod status;
 
 use std::ffi::OsString;
@@ -138,6 +139,13 @@ fn dispatch(
     environment: Environment,
     streams: &mut Streams<'_>,
 ) -> anyhow::Result<ExitCode> {
+    let words = match script::words(words.into_iter().collect(), &environment) {
+        Ok(words) => words,
+        Err(usage) => {
+            writeln!(streams.err, "{usage}")?;
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
     let arguments = match Arguments::try_parse_from(words) {
         Ok(arguments) => arguments,
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
