@@ -1,8 +1,10 @@
 //! Which server this is: the file `myid`, else a variable, else the name of the host or pod.
 //! Invariant: the file wins, for the data beside it belongs to that server.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Write};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use super::container::ID_VARIABLES;
@@ -149,15 +151,14 @@ fn accepted(
 /// The server whose line names this host; else, for a pod of a StatefulSet such as `zookeeper-0`, its ordinal
 /// and one. Where the list has names of that kind and this one is not among them, nothing is guessed.
 fn from_host_name(name: &str, ensemble: &EnsembleConfig) -> Option<ServerId> {
-    let label = first_label(name).to_ascii_lowercase();
+    let label = label_of(name);
     let hosts = ensemble.servers.iter().flat_map(|(id, server)| {
         let hosts = server.addresses.iter();
-        hosts.map(|address| (*id, first_label(&address.host).to_ascii_lowercase()))
+        hosts.map(|address| (*id, label_of(&address.host)))
     });
-    let is_address = label.parse::<u8>().is_ok();
     let mut named: Vec<ServerId> = hosts
         .clone()
-        .filter(|(_, host)| *host == label && !is_address)
+        .filter(|(_, host)| *host == label)
         .map(|(id, _)| id)
         .collect();
     named.dedup();
@@ -166,6 +167,11 @@ fn from_host_name(name: &str, ensemble: &EnsembleConfig) -> Option<ServerId> {
         // Several servers on one host: its name does not tell them apart.
         [_, _, ..] => return None,
         [] => {}
+    }
+    // On a host with several servers its name says nothing, however the host is written.
+    let distinct: BTreeSet<String> = hosts.clone().map(|(_, host)| host).collect();
+    if distinct.len() < ensemble.servers.len() {
+        return None;
     }
     let (stem, ordinal) = pod(&label)?;
     let is_sibling = |host: &str| pod(host).is_some_and(|(other, _)| other == stem);
@@ -187,8 +193,13 @@ fn pod(label: &str) -> Option<(&str, i64)> {
     Some((stem, digits.parse().ok()?))
 }
 
-fn first_label(host: &str) -> &str {
-    host.split('.').next().unwrap_or(host)
+/// The first part of a name, in lower case; an address whole.
+fn label_of(host: &str) -> String {
+    let label = match host.parse::<IpAddr>() {
+        Ok(_) => host,
+        Err(_) => host.split('.').next().unwrap_or(host),
+    };
+    label.to_ascii_lowercase()
 }
 
 #[cfg(test)]
@@ -226,6 +237,8 @@ mod tests {
             ("other-0", &hosts, Some(1)),
             // Two servers on one host.
             ("a-0", &["a-0", "a-0"], None),
+            ("zookeeper-0", &["127.0.0.1", "127.0.0.1"], None),
+            ("zookeeper-0", &["127.0.0.1", "127.0.0.2"], Some(1)),
             ("zookeeper-0", &[], None),
         ] {
             let mut ensemble = EnsembleConfig::default();
