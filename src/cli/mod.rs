@@ -11,6 +11,7 @@ pub mod pid_file;
 pub mod print_cmd;
 mod readable;
 pub mod run;
+mod script;
 pub mod status;
 pub mod status_all;
 mod words;
@@ -24,7 +25,7 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::server_config::LogFormat;
-use crate::config::{self, ConfigRequest, Environment, Loaded, Located, Problem, Severity};
+use crate::config::{self, ConfigRequest, ConfigSource, Environment, Loaded, Located, Problem, Severity};
 
 /// A coordination server that ZooKeeper clients, tools and ensembles accept as ZooKeeper.
 /// Without a subcommand it runs in the foreground.
@@ -152,6 +153,13 @@ fn dispatch(
     environment: Environment,
     streams: &mut Streams<'_>,
 ) -> anyhow::Result<ExitCode> {
+    let words = match script::words(words.into_iter().collect(), &environment) {
+        Ok(words) => words,
+        Err(usage) => {
+            writeln!(streams.err, "{usage}")?;
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
     let arguments = match Arguments::try_parse_from(words) {
         Ok(arguments) => arguments,
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
@@ -224,9 +232,14 @@ impl Settings {
     ) -> anyhow::Result<ExitCode> {
         match self.setup(args) {
             Ok(setup) => {
-                let using = match setup.located.source.path() {
-                    Some(path) => path.display().to_string(),
-                    None => "built-in defaults (no configuration file was named or found)".to_owned(),
+                let using = match &setup.located.source {
+                    ConfigSource::File(path) => path.display().to_string(),
+                    ConfigSource::Variables => {
+                        "variables (no configuration file was named or found)".to_owned()
+                    }
+                    ConfigSource::BuiltIn => {
+                        "built-in defaults (no configuration file was named or found)".to_owned()
+                    }
                 };
                 writeln!(streams.err, "Using config: {using}")?;
                 command(&setup, streams)
