@@ -16,7 +16,10 @@ CHECKS = [
     ({"ZOO_TICK_TIME": "2s"}, ['error: ZOO_TICK_TIME: tickTime: found "2s",']),
     ({"ZOO_SEVERS": "a"}, ["warning: ZOO_SEVERS: unknown variable, it has no effect; did you mean ZOO_SERVERS?"]),
     (
-        {"ZOO_SERVERS": "server.1=a:2888:3888;2181 server.2=b:2888:3888;2181 server.3=c:2888:3888;2181", "ZOO_MY_ID": "2"},
+        {
+            "ZOO_SERVERS": "server.1=a:2888:3888;2181 server.2=b:2888:3888;2181 server.3=c:2888:3888;2181",
+            "ZOO_MY_ID": "2",
+        },
         ["myid: 2", "server.2=b:2888:3888;2181 from ZOO_SERVERS"],
     ),
     (
@@ -108,7 +111,11 @@ def variables_serve(score, place):
     }
     process = place.spawn([place.server, "start-foreground"], environment)
     score.check("container: serves", eventually(lambda: serves(port)), place.log())
-    for line in (f"dataDir={data} from ZOO_DATA_DIR", f"clientPort={port} from ZOO_PORT_NUMBER", "myid=5 from ZOO_MY_ID"):
+    for line in (
+        f"dataDir={data} from ZOO_DATA_DIR",
+        f"clientPort={port} from ZOO_PORT_NUMBER",
+        "myid=5 from ZOO_MY_ID",
+    ):
         score.contains("container: start log", place.log(), line)
     score.equal("container: file myid", (data / "myid").read_text(), "5\n")
     process.send_signal(signal.SIGTERM)

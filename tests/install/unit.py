@@ -79,6 +79,20 @@ def run(score, server):
     for kind in ("path", "abstract"):
         with Place(server) as place:
             notify(score, place, kind)
+    with Place(server) as place:
+        never_ready(score, place)
+
+
+def never_ready(score, place):
+    """A server that cannot have its port never says that it is ready."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        manager, process = begin(place, "path", port)
+        score.check("notify: a server without its port ends", process.wait(60) != 0, place.log())
+        score.equal("notify: it was never ready", manager.lines("READY=1"), [])
+    manager.socket.close()
 
 
 def judge(score, place, text):
@@ -97,9 +111,8 @@ def judge(score, place, text):
     score.check(f"unit: exposure at most {EXPOSURE_MAX}", found and exposure <= EXPOSURE_MAX, done.stderr)
 
 
-def notify(score, place, kind):
+def begin(place, kind, port):
     """ExecStart as the unit has it, under a manager that listens."""
-    (port,) = free_ports(1)
     place.path("data").mkdir()
     config = place.write(
         "zoo.cfg", f"dataDir={place.path('data')}\nclientPort={port}\nclientPortAddress=127.0.0.1\n"
@@ -107,14 +120,21 @@ def notify(score, place, kind):
     path = str(place.path("notify"))
     address = path if kind == "path" else "\0" + path
     manager = Manager(address, port)
-    begin = next(line for line in UNIT.read_text().splitlines() if line.startswith("ExecStart="))
-    words = begin.removeprefix("ExecStart=").split()
-    command = [place.server] + [config if word == "/etc/zkserver/zoo.cfg" else word for word in words[1:]]
-    score.check("unit: ExecStart names the configuration", config in command, begin)
+    (line,) = [line for line in UNIT.read_text().splitlines() if line.startswith("ExecStart=")]
+    _, *words = line.removeprefix("ExecStart=").split()
+    command = [place.server] + [config if word == "/etc/zkserver/zoo.cfg" else word for word in words]
+    assert config in command, f"{line} does not name the configuration"
     process = place.spawn(
         command,
         {"NOTIFY_SOCKET": path if kind == "path" else "@" + path, "WATCHDOG_USEC": str(WATCHDOG_USEC)},
     )
+    return manager, process
+
+
+def notify(score, place, kind):
+    """What a manager hears in the life of a server."""
+    (port,) = free_ports(1)
+    manager, process = begin(place, kind, port)
     name = f"notify, {kind}"
     score.check(f"{name}: the server serves", eventually(lambda: serves(port)), place.log())
     ready = eventually(lambda: manager.lines("READY=1"), patience=10)
