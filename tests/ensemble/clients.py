@@ -246,6 +246,7 @@ class Writer(Roaming):
         self.unsure = []
         self.acknowledged = []  # (zxid, path, when) of every write
         self.count = 0
+        self.crowded = False
         self.pending = []
         self.zxid = 0
 
@@ -256,6 +257,7 @@ class Writer(Roaming):
 
     def work(self, client):
         live = [path for path, state in self.known.items() if state]
+        self.crowded = len(live) > 300
         self.pending = []
         for _ in range(self.rng.choice([1, 1, 2, 5])):
             used = {path for _, path, _ in self.pending}
@@ -275,7 +277,7 @@ class Writer(Roaming):
         roll = self.rng.random()
         if free and roll < 0.25:
             return zk.SET_DATA, self.rng.choice(free), b"set %d" % self.count
-        if free and roll < 0.4:
+        if free and roll < (0.8 if self.crowded else 0.4):
             return zk.DELETE, self.rng.choice(free), None
         return zk.CREATE, f"{self.root}/{self.count}", b"made %d" % self.count
 
@@ -329,6 +331,14 @@ class Writer(Roaming):
             if None in done or done != sorted(done, reverse=True):
                 problems.append(f"a batch without answer shows {done} for {batch}")
         return problems + [f"{path} was never written" for path in below]
+
+    def settle(self, nodes):
+        """What the tree shows of writes without answer is what must stay from now on."""
+        for batch in self.unsure:
+            for _, path, _, _ in batch:
+                node = nodes.get(path)
+                self.known[path] = node and (node[0], node[1].czxid, node[1].mzxid, node[1].version)
+        self.unsure = []
 
 
 def body(op, path, data):

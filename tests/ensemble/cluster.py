@@ -89,6 +89,9 @@ class Member:
     def address(self):
         return f"{self.host}:{self.port}"
 
+    def is_apache(self):
+        return "QuorumPeerMain" in self.cluster.template(self.kind)
+
     def line(self):
         """Its line in the list of servers."""
         return f"server.{self.id}={self.host}:{self.quorum_port}:{self.election_port}:{self.role}"
