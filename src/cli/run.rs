@@ -17,10 +17,6 @@ pub fn run(setup: &Setup, streams: &mut Streams<'_>) -> anyhow::Result<ExitCode>
         writeln!(streams.err, "{INVALID_CONFIG}")?;
         return Ok(ExitCode::from(EXIT_ARGUMENTS));
     }
-    if let Err(reason) = is_served(&config.ensemble) {
-        writeln!(streams.err, "error: {reason}\n{INVALID_CONFIG}")?;
-        return Ok(ExitCode::from(EXIT_ARGUMENTS));
-    }
     if let Some(reason) = missing_version_dir(config) {
         writeln!(streams.out, "{reason}")?;
         return Ok(ExitCode::from(EXIT_UNEXPECTED));
@@ -46,18 +42,6 @@ pub fn run(setup: &Setup, streams: &mut Streams<'_>) -> anyhow::Result<ExitCode>
     }
 }
 
-/// The one place that says which configurations this version serves.
-pub fn is_served(ensemble: &EnsembleConfig) -> Result<(), String> {
-    if !ensemble.is_distributed() {
-        return Ok(());
-    }
-    Err(format!(
-        "an ensemble is not served yet: this version runs standalone only, and the configuration names {} \
-         participant(s). Leave at most one server.N line (with standaloneEnabled=true) to run standalone",
-        ensemble.participants_count()
-    ))
-}
-
 /// What is wrong when directories may not be created and are not there.
 pub fn missing_version_dir(config: &ServerConfig) -> Option<String> {
     let storage = &config.storage;
@@ -76,12 +60,23 @@ pub fn missing_version_dir(config: &ServerConfig) -> Option<String> {
     })
 }
 
+/// What part the configuration gives to this server.
+fn part(ensemble: &EnsembleConfig) -> String {
+    match ensemble.my_id {
+        Some(id) if ensemble.is_distributed() => {
+            format!("server {} of an ensemble of {}", id.0, ensemble.servers.len())
+        }
+        Some(_) | None => "standalone".to_owned(),
+    }
+}
+
 /// What the log opens with: version, mode, where the configuration is from and how to change it.
 fn first_lines(setup: &Setup) -> Vec<String> {
     let config = &setup.loaded.config;
     let version = env!("CARGO_PKG_VERSION");
     let mut lines = vec![format!(
-        "zkserver {version} starting, standalone, process {}",
+        "zkserver {version} starting, {}, process {}",
+        part(&config.ensemble),
         std::process::id()
     )];
     let port = match (&config.client_port.host, config.client_port.port) {

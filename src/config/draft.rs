@@ -26,8 +26,6 @@ pub(super) struct Draft {
     pub peer_type: Option<LearnerType>,
     /// `dynamicConfigFile`.
     pub dynamic_config_file: Option<PathBuf>,
-    /// `multiAddress.enabled`.
-    pub is_multi_address_enabled: bool,
     /// What the last setter did other than what was said, or says about its effect.
     pub doubts: Vec<String>,
 }
@@ -54,7 +52,6 @@ impl Draft {
             extra_size: None,
             peer_type: None,
             dynamic_config_file: None,
-            is_multi_address_enabled: false,
             doubts: Vec::new(),
         }
     }

@@ -9,7 +9,7 @@ use super::draft::Draft;
 use super::dynamic;
 use super::load::{ClientPortPlace, Setting};
 use super::problem::{Origin, Problem};
-use super::server_config::{EnsembleConfig, LearnerType, QuorumServer};
+use super::server_config::{EnsembleConfig, HostPort, LearnerType, QuorumServer};
 use super::value;
 
 /// Where each key of the file was set.
@@ -49,7 +49,9 @@ pub(super) fn finish(
     read_my_id(draft, problems);
     let place = finish_client_port(draft, lines, problems);
     check_roles(draft, lines, problems);
+    finish_intervals(&mut draft.config.ensemble, lines, problems);
     check_ensemble(&draft.config.ensemble, lines, problems);
+    check_my_id(draft, lines, problems);
     place
 }
 
@@ -94,8 +96,8 @@ fn finish_storage(draft: &mut Draft, lines: &Lines, problems: &mut Vec<Problem>)
 }
 
 fn read_members(draft: &mut Draft, members: &[Setting], problems: &mut Vec<Problem>) {
-    let is_multi_address_enabled = draft.is_multi_address_enabled;
     let ensemble = &mut draft.config.ensemble;
+    let mut origins = BTreeMap::new();
     for setting in members {
         let (text, has_comment) = value::without_comment(&setting.value);
         if has_comment {
@@ -105,10 +107,13 @@ fn read_members(draft: &mut Draft, members: &[Setting], problems: &mut Vec<Probl
             );
             problems.push(Problem::warning(setting.origin.clone(), text));
         }
-        if let Err(reason) = read_member(ensemble, &setting.name, text, is_multi_address_enabled) {
+        let read = read_member(ensemble, &setting.name, text)
+            .and_then(|()| check_number_is_new(&mut origins, setting));
+        if let Err(reason) = read {
             problems.push(Problem::error(setting.origin.clone(), reason));
         }
     }
+    check_addresses(ensemble, &origins, problems);
     for (id, groups) in groups_by_member(ensemble) {
         if groups > 1 {
             let text = format!("server {} is in more than one group", id.0);
@@ -130,17 +135,12 @@ fn read_members(draft: &mut Draft, members: &[Setting], problems: &mut Vec<Probl
     }
 }
 
-fn read_member(
-    ensemble: &mut EnsembleConfig,
-    name: &str,
-    text: &str,
-    is_multi_address_enabled: bool,
-) -> Result<(), String> {
+fn read_member(ensemble: &mut EnsembleConfig, name: &str, text: &str) -> Result<(), String> {
     let number = dynamic::number_of(name)?;
     let in_key = |reason: String| format!("{name}: {reason}");
     if name.starts_with("server.") {
         let server = dynamic::server(text).map_err(in_key)?;
-        if server.addresses.len() > 1 && !is_multi_address_enabled {
+        if server.addresses.len() > 1 && !ensemble.is_multi_address_enabled {
             return Err(format!(
                 "{name}: several addresses need multiAddress.enabled=true"
             ));
@@ -157,6 +157,53 @@ fn read_member(
         ensemble.weights.insert(ServerId(number), weight);
     }
     Ok(())
+}
+
+/// Two lines for one number are two opinions about one server.
+fn check_number_is_new(origins: &mut BTreeMap<ServerId, Origin>, setting: &Setting) -> Result<(), String> {
+    if !setting.name.starts_with("server.") {
+        return Ok(());
+    }
+    let id = ServerId(dynamic::number_of(&setting.name)?);
+    match origins.insert(id, setting.origin.clone()) {
+        None => Ok(()),
+        Some(earlier) => Err(format!(
+            "{}: server {} is already at {earlier}; every server has one line and a number of its own",
+            setting.name, id.0
+        )),
+    }
+}
+
+/// Two servers cannot listen on one port: each would be taken for the other.
+fn check_addresses(
+    ensemble: &EnsembleConfig,
+    origins: &BTreeMap<ServerId, Origin>,
+    problems: &mut Vec<Problem>,
+) {
+    let mut owners: BTreeMap<(String, u16), ServerId> = BTreeMap::new();
+    for (&id, server) in &ensemble.servers {
+        for address in &server.addresses {
+            for port in [address.quorum_port, address.election_port] {
+                let place = (address.host.to_ascii_lowercase(), port);
+                let owner = *owners.entry(place).or_insert(id);
+                if owner == id {
+                    continue;
+                }
+                let host = HostPort {
+                    host: address.host.clone(),
+                    port,
+                };
+                let at = |id: ServerId| origins.get(&id).cloned().unwrap_or(Origin::CommandLine);
+                let text = format!(
+                    "server.{}: {host} is server.{}'s already ({}); every server needs ports of its own",
+                    id.0,
+                    owner.0,
+                    at(owner)
+                );
+                problems.push(Problem::error(at(id), text));
+            }
+        }
+    }
 }
 
 fn groups_by_member(ensemble: &EnsembleConfig) -> BTreeMap<ServerId, u32> {
@@ -327,19 +374,46 @@ fn check_ensemble(ensemble: &EnsembleConfig, lines: &Lines, problems: &mut Vec<P
             ));
         }
     }
+}
+
+fn check_my_id(draft: &Draft, lines: &Lines, problems: &mut Vec<Problem>) {
+    let ensemble = &draft.config.ensemble;
+    if !ensemble.is_distributed() {
+        return;
+    }
+    let path = draft.config.storage.data_dir.join("myid");
     match ensemble.my_id {
         None if problems
             .iter()
-            .any(|problem| matches!(&problem.origin, Origin::File(path) if path.ends_with("myid"))) => {}
+            .any(|problem| matches!(&problem.origin, Origin::File(file) if *file == path)) => {}
         None => {
             let text = "myid file is missing: write the N of this server's server.N line into <dataDir>/myid";
             problems.push(Problem::error(lines.of("dataDir"), text));
         }
         Some(id) if !ensemble.servers.contains_key(&id) => {
-            let text = format!("My id {} not in the peer list: there is no line server.{0}", id.0);
-            problems.push(Problem::error(whole_file(), text));
+            let list = draft.dynamic_config_file.as_ref().unwrap_or(&lines.file);
+            let ids: Vec<String> = ensemble.servers.keys().map(|id| id.0.to_string()).collect();
+            let text = format!(
+                "My id {0} not in the peer list: {1} says {0}, and the server.N lines here have the numbers \
+                 {2}; correct the one, or add a line server.{0}",
+                id.0,
+                path.display(),
+                ids.join(", ")
+            );
+            problems.push(Problem::error(Origin::File(list.clone()), text));
         }
         Some(_) => {}
+    }
+}
+
+/// The first wait of an election is never longer than the longest.
+fn finish_intervals(ensemble: &mut EnsembleConfig, lines: &Lines, problems: &mut Vec<Problem>) {
+    let (min, max) = (ensemble.fle_min_interval_ms, ensemble.fle_max_interval_ms);
+    if max < min {
+        let key = "fastleader.maxNotificationInterval";
+        let text = format!("{key}: {max} is less than fastleader.minNotificationInterval, {min} is used");
+        problems.push(Problem::warning(lines.of(key), text));
+        ensemble.fle_max_interval_ms = min;
     }
 }
 

@@ -281,10 +281,71 @@ pub(super) static ACTING_KEYS: &[Key] = &[
     ),
     file(
         "multiAddress.enabled",
-        Rule::Bool(|d, v| d.is_multi_address_enabled = v),
+        Rule::Bool(|d, v| d.config.ensemble.is_multi_address_enabled = v),
     ),
     file("electionAlg", Rule::Word(set_election_alg)),
+    property(
+        "leaderServes",
+        Rule::YesNo(|d, v| d.config.ensemble.leader_serves = v),
+    ),
+    property(
+        "cnxTimeout",
+        Rule::Int(1, INT_MAX, MILLIS, |d, v| {
+            d.config.ensemble.cnx_timeout_ms = narrow(v)
+        }),
+    ),
+    property(
+        "quorumCnxnTimeoutMs",
+        Rule::Int(
+            -1,
+            INT_MAX,
+            "milliseconds, below 1 = syncLimit times tickTime",
+            |d, v| d.config.ensemble.quorum_cnxn_timeout_ms = positive(v),
+        ),
+    ),
+    property(
+        "electionPortBindRetry",
+        Rule::Int(0, INT_MAX, "times, 0 = for ever", |d, v| {
+            d.config.ensemble.election_port_bind_retry = narrow(v)
+        }),
+    ),
+    property(
+        "fastleader.minNotificationInterval",
+        Rule::Int(1, INT_MAX, MILLIS, |d, v| {
+            d.config.ensemble.fle_min_interval_ms = narrow(v)
+        }),
+    ),
+    property(
+        "fastleader.maxNotificationInterval",
+        Rule::Int(1, INT_MAX, MILLIS, |d, v| {
+            d.config.ensemble.fle_max_interval_ms = narrow(v)
+        }),
+    ),
+    property(
+        "leader.maxTimeToWaitForEpoch",
+        Rule::Int(-1, INT_MAX, "milliseconds, below 1 = off", |d, v| {
+            d.config.ensemble.max_time_to_wait_for_epoch_ms = positive(v)
+        }),
+    ),
+    property(
+        "forceSnapshotSync",
+        Rule::Bool(|d, v| d.config.ensemble.force_snapshot_sync = v),
+    ),
+    file(
+        "connectToLearnerMasterLimit",
+        Rule::Int(0, INT_MAX, "ticks, 0 = initLimit", |d, v| {
+            d.config.ensemble.connect_to_learner_master_limit_ticks = positive(v)
+        }),
+    ),
     // Ours.
+    property(
+        "sync.asksQuorum",
+        Rule::Bool(|d, v| d.config.ensemble.sync_asks_quorum = v),
+    ),
+    property(
+        "truncateApacheLearners",
+        Rule::Bool(|d, v| d.config.ensemble.truncates_apache = v),
+    ),
     property("log.level", Rule::Word(set_log_level)),
     property("log.format", Rule::Word(set_log_format)),
 ];

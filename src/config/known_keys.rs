@@ -91,7 +91,6 @@ const LATER_IF_FALSE: Rule = Rule::NotYet("true");
 const OPEN_DOOR: &str = "clients that do not authenticate would be served all the same";
 
 static PASSIVE_KEYS: &[(&str, Rule)] = &[
-    ("connectToLearnerMasterLimit", LATER),
     ("observerMasterPort", Rule::NotYet("0")),
     ("syncEnabled", LATER_IF_FALSE),
     ("localSessionsEnabled", LATER_IF_TRUE),
@@ -186,13 +185,6 @@ static PASSIVE_KEYS: &[(&str, Rule)] = &[
     ("admin.rateLimiterIntervalInMS", LATER),
     ("audit.enable", LATER_IF_TRUE),
     ("audit.impl.class", LATER),
-    ("leaderServes", Rule::NotYet("yes")),
-    ("cnxTimeout", LATER),
-    ("quorumCnxnTimeoutMs", LATER),
-    ("electionPortBindRetry", LATER),
-    ("fastleader.minNotificationInterval", LATER),
-    ("fastleader.maxNotificationInterval", LATER),
-    ("leader.maxTimeToWaitForEpoch", LATER),
     ("leader.maxConcurrentSnapSyncs", LATER),
     ("leader.maxConcurrentDiffSyncs", LATER),
     ("leader.ackLoggingFrequency", LATER),
@@ -200,7 +192,6 @@ static PASSIVE_KEYS: &[(&str, Rule)] = &[
     ("learner.closeSocketAsync", Rule::JvmOnly),
     ("learner.asyncSending", Rule::JvmOnly),
     ("leaderConnectDelayDuringRetryMs", LATER),
-    ("forceSnapshotSync", LATER_IF_TRUE),
     ("follower.skipLearnerRequestToNextProcessor", Rule::JvmOnly),
     (
         "forward_learner_requests_to_commit_processor_disabled",

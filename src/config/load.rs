@@ -167,14 +167,16 @@ fn warn_of_mangled_text(path: &Path, property: &Property) -> Option<Problem> {
     ))
 }
 
-/// Settings of the file, the last of each name, in file order.
+/// Settings of the file, the last of each name, in file order. `server.N` lines are all kept: which of two
+/// is meant, nobody can guess.
 fn file_settings(path: &Path, properties: Vec<Property>, problems: &mut Vec<Problem>) -> Vec<Setting> {
     let mut settings: Vec<Setting> = Vec::new();
     for property in properties {
         let name = property.key.trim();
         let name = name.strip_prefix(PREFIX).unwrap_or(name).to_owned();
         let origin = Origin::Line(path.to_owned(), property.line);
-        if let Some(at) = settings.iter().position(|setting| setting.name == name) {
+        let earlier = settings.iter().position(|setting| setting.name == name);
+        if let Some(at) = earlier.filter(|_| !name.starts_with("server.")) {
             let earlier = settings.remove(at);
             let text = format!("{name}: already set at {}, this line counts", earlier.origin);
             problems.push(Problem::warning(origin.clone(), text));

@@ -5,6 +5,7 @@
 pub mod env;
 pub mod load;
 pub mod locate;
+pub mod members;
 pub mod problem;
 pub mod properties;
 pub mod secret;
@@ -21,6 +22,7 @@ mod value;
 pub use env::Environment;
 pub use load::{ClientPortPlace, Loaded, load};
 pub use locate::{ConfigRequest, Located, locate, search_dirs};
+pub use members::members;
 pub use problem::{Origin, Problem, Severity};
 pub use secret::Secret;
 pub use server_config::{ConfigSource, ServerConfig};

@@ -207,6 +207,31 @@ pub struct EnsembleConfig {
     pub reconfig_enabled: bool,
     /// `quorumListenOnAllIPs`: quorum and election ports listen on every interface.
     pub listen_on_all_ips: bool,
+    /// `leaderServes`: a leader takes clients too.
+    pub leader_serves: bool,
+    /// `cnxTimeout`: how long connecting to an election port may take.
+    pub cnx_timeout_ms: u32,
+    /// `quorumCnxnTimeoutMs`: longest silence on an election connection; None = syncLimit ticks.
+    pub quorum_cnxn_timeout_ms: Option<u32>,
+    /// `electionPortBindRetry`: how often binding the election port is tried again; 0 = for ever.
+    pub election_port_bind_retry: u32,
+    /// `fastleader.minNotificationInterval`: the first wait for notifications of an election.
+    pub fle_min_interval_ms: u32,
+    /// `fastleader.maxNotificationInterval`: the longest wait. At least the first one.
+    pub fle_max_interval_ms: u32,
+    /// `leader.maxTimeToWaitForEpoch`: a leader without a quorum for its epoch gives up after this long;
+    /// None = initLimit ticks.
+    pub max_time_to_wait_for_epoch_ms: Option<u32>,
+    /// `forceSnapshotSync`: learners are always brought up to date by a snapshot. For tests.
+    pub force_snapshot_sync: bool,
+    /// `connectToLearnerMasterLimit` in ticks: how long connecting to the leader may take; None = initLimit.
+    pub connect_to_learner_master_limit_ticks: Option<u32>,
+    /// `multiAddress.enabled`: a server may have several addresses, joined by `|`.
+    pub is_multi_address_enabled: bool,
+    /// `sync.asksQuorum` (our own key): a sync is confirmed by a quorum before it is answered.
+    pub sync_asks_quorum: bool,
+    /// `truncateApacheLearners` (our own key): learners that are Apache's are told to cut their log, too.
+    pub truncates_apache: bool,
 }
 
 /// Role of a server in the ensemble.
@@ -422,6 +447,18 @@ impl Default for EnsembleConfig {
             standalone_enabled: true,
             reconfig_enabled: false,
             listen_on_all_ips: false,
+            leader_serves: true,
+            cnx_timeout_ms: 5_000,
+            quorum_cnxn_timeout_ms: None,
+            election_port_bind_retry: 3,
+            fle_min_interval_ms: 200,
+            fle_max_interval_ms: 60_000,
+            max_time_to_wait_for_epoch_ms: None,
+            force_snapshot_sync: false,
+            connect_to_learner_master_limit_ticks: None,
+            is_multi_address_enabled: false,
+            sync_asks_quorum: true,
+            truncates_apache: false,
         }
     }
 }

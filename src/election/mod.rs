@@ -67,6 +67,13 @@ pub enum Input<'a> {
     LinkDown(ServerId),
     /// `next_deadline` has come.
     Tick,
+    /// The role that the last decision led to is over; `Start` or `HandedOver` follows.
+    RoleEnded,
+    /// The former leader has named the next one: this vote stands as if a search had ended with it.
+    HandedOver {
+        /// The vote.
+        vote: Vote,
+    },
     /// The leader of the present vote has this epoch, and this server is in sync with it.
     EpochJoined {
         /// The new epoch.
@@ -196,6 +203,8 @@ impl Election {
             }
             Input::LinkDown(server) => self.on_link_down(now, server, out),
             Input::Tick => self.on_tick(now, out),
+            Input::RoleEnded => self.state = PeerState::Looking,
+            Input::HandedOver { vote } => self.decide(vote, out),
             Input::EpochJoined { epoch } => {
                 if self.search.is_none() {
                     self.vote.peer_epoch = epoch;

@@ -130,6 +130,14 @@ impl Prep {
         }
     }
 
+    /// The transaction of a request that is refused without a look at its record. It uses up `header.zxid`.
+    pub fn prepare_refusal(&self, header: TxnHeader, error: ErrorCode) -> Vec<u8> {
+        match refusal(header, error) {
+            Prepared::Txn { encoded, .. } => encoded,
+            Prepared::Undecodable => unreachable!("a refusal is a transaction"),
+        }
+    }
+
     /// Prepares the transaction that opens a session.
     pub fn prepare_create_session(
         &mut self,
@@ -370,6 +378,19 @@ impl AclCache {
         }
         self.newest.clone()
     }
+}
+
+/// Whether a leader can make a transaction of a request, if only one that refuses it. What it cannot decode
+/// must not be forwarded: Apache's leaders stall on it.
+pub fn is_decodable(op: OpCode, body: &[u8]) -> bool {
+    let request = PrepRequest {
+        session: SessionId(0),
+        cxid: 0,
+        op,
+        body,
+        ids: &[],
+    };
+    !matches!(decode(&request, false, None), Err(None))
 }
 
 /// Decodes a request. `Err(None)` means that it is undecodable, `Err(Some(_))` that it is refused.

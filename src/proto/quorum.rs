@@ -212,6 +212,66 @@ impl LearnerInfo {
     }
 }
 
+/// What the data of a LEADERINFO says besides the protocol's version: whether the leader is a zkserver. Apache's
+/// learners look at the version only.
+pub fn leader_info(is_zkserver: bool) -> Bytes {
+    let mut out = Vec::with_capacity(12);
+    out.put_int(PROTOCOL_VERSION);
+    if is_zkserver {
+        out.put_long(ZKSERVER_MARK);
+    }
+    Bytes::from(out)
+}
+
+/// Whether the data of a LEADERINFO is that of a zkserver.
+pub fn is_zkserver_leader(data: &[u8]) -> bool {
+    let mut reader = Reader::new(data);
+    reader.int().is_ok() && reader.long() == Ok(ZKSERVER_MARK)
+}
+
+/// Who is to lead after the present leader, which is about to end: the data of an UPTODATE within the
+/// broadcast, which only a zkserver sends, and only to its like.
+///
+/// It is the vote that an election would have ended with. Whoever is named still has to win an epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Handover {
+    /// The next leader.
+    pub leader: ServerId,
+    /// The last transaction that everybody has been sent.
+    pub zxid: Zxid,
+    /// The round of that election.
+    pub election_epoch: i64,
+    /// The epoch that is about to end.
+    pub peer_epoch: i64,
+}
+
+impl Handover {
+    /// The data of the packet.
+    pub fn to_bytes(self) -> Bytes {
+        let mut out = Vec::with_capacity(40);
+        out.put_long(ZKSERVER_MARK);
+        out.put_long(self.leader.0);
+        out.put_long(self.zxid.0);
+        out.put_long(self.election_epoch);
+        out.put_long(self.peer_epoch);
+        Bytes::from(out)
+    }
+
+    /// `None` for an UPTODATE that says nothing of the kind.
+    pub fn decode(data: &[u8]) -> Option<Handover> {
+        let mut reader = Reader::new(data);
+        if reader.long().ok()? != ZKSERVER_MARK {
+            return None;
+        }
+        Some(Handover {
+            leader: ServerId(reader.long().ok()?),
+            zxid: Zxid(reader.long().ok()?),
+            election_epoch: reader.long().ok()?,
+            peer_epoch: reader.long().ok()?,
+        })
+    }
+}
+
 /// A client's request on its way from a learner to the leader: the data of a REQUEST.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForwardedRequest {
@@ -357,6 +417,23 @@ mod tests {
         let old = LearnerInfo::decode(&ours.to_bytes()[..8]).unwrap();
         assert_eq!((old.server, old.protocol_version), (ServerId(3), 0));
         assert!(LearnerInfo::decode(&[0; 7]).is_err());
+    }
+
+    #[test]
+    fn what_only_zkservers_say_is_told_from_what_apache_says() {
+        assert!(is_zkserver_leader(&leader_info(true)));
+        assert!(!is_zkserver_leader(&leader_info(false)));
+        assert_eq!(leader_info(true)[..4], [0, 1, 0, 0]);
+        let handover = Handover {
+            leader: ServerId(2),
+            zxid: Zxid(0x1_0000_0007),
+            election_epoch: 4,
+            peer_epoch: 1,
+        };
+        let bytes = handover.to_bytes();
+        assert_eq!(Handover::decode(&bytes), Some(handover));
+        assert_eq!(Handover::decode(&bytes[..39]), None);
+        assert_eq!(Handover::decode(b""), None);
     }
 
     #[test]

@@ -237,6 +237,11 @@ impl fmt::Display for Member {
 }
 
 impl MemberAddress {
+    /// `host:port` of the quorum port, an IPv6 address in brackets.
+    pub fn quorum_text(&self) -> String {
+        format!("{}:{}", bracketed(&self.host), self.quorum_port)
+    }
+
     /// `host:port` of the election port, an IPv6 address in brackets.
     pub fn election_text(&self) -> String {
         format!("{}:{}", bracketed(&self.host), self.election_port)

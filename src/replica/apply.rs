@@ -2,42 +2,40 @@
 
 use std::sync::Arc;
 
-use super::{Outputs, Pending, Replica, reply};
+use super::{Ensemble, Outputs, Pending, Replica, reply};
 use crate::auth::{AuthConfig, check_acl};
 use crate::clock::{Millis, Now};
 use crate::ids::{ConnId, SessionId, Zxid};
 use crate::limits::COMMITS_PER_GUARD;
 use crate::proto::acl::perms;
+use crate::proto::error_code::ErrorCode;
 use crate::proto::event::{self, EventType};
 use crate::proto::opcode::OpCode;
 use crate::proto::response::header_frame;
-use crate::proto::txn::{self, LoggedTxn, Txn};
+use crate::proto::txn::{self, LoggedTxn, Txn, TxnDigest, TxnHeader};
 use crate::read::{self, ReadContext};
 use crate::shared::{ConnShared, Shared};
+use crate::tree::digest::DIGEST_VERSION;
 use crate::tree::{Change, ChangeSink, DataTree, TxnResult};
-use crate::zab::LogEntry;
+use crate::zab::{self, LogEntry, Zab};
 
 impl Replica {
     /// Applies what is committed, a bounded number under each write guard: readers get their turn.
-    pub(super) fn apply_committed(&mut self, now: Now, outputs: &mut Outputs) {
+    pub(super) fn apply_committed(&mut self, now: Now, committed: Vec<LogEntry>, outputs: &mut Outputs) {
         let shared = Arc::clone(&self.shared);
-        let mut next = self.broadcast.pop_committed();
-        while next.is_some() {
+        for entries in committed.chunks(COMMITS_PER_GUARD) {
             let mut tree = shared.tree.write();
-            for _ in 0..COMMITS_PER_GUARD {
-                let Some(entry) = next.take() else { break };
-                self.apply(now, &mut tree, &entry, outputs);
-                next = self.broadcast.pop_committed();
+            for entry in entries {
+                self.apply(now, &mut tree, entry, outputs);
             }
         }
     }
 
     fn apply(&mut self, now: Now, tree: &mut DataTree, entry: &LogEntry, outputs: &mut Outputs) {
         let LoggedTxn { header, txn, digest } =
-            txn::decode(&entry.encoded).expect("what was proposed here decodes here");
-        assert_eq!(
-            header.zxid,
-            tree.last_processed_zxid().next(),
+            txn::decode(&entry.encoded).expect("what was proposed or taken here decodes here");
+        assert!(
+            zab::follows(tree.last_processed_zxid(), header.zxid),
             "transactions apply without a gap"
         );
         let result = {
@@ -50,23 +48,55 @@ impl Replica {
             tree.process_txn(&header, &txn, &mut events)
         };
         if let Some(digest) = digest {
-            assert_eq!(
-                digest.digest,
-                tree.digest(),
-                "the tree is not what was predicted for {}",
-                header.zxid
-            );
+            self.check_digest(now, header.zxid, digest, tree.digest());
         }
         self.prep.applied(header.zxid);
         self.track_session(now, header.client_id, &txn);
-        self.answer(now, tree, header.client_id, header.zxid, &txn, &result, outputs);
+        self.answer(now, tree, &header, &txn, &result, outputs);
         self.release_syncs(now, tree, outputs);
         if let Txn::CloseSession { .. } = txn {
             self.drop_session(header.client_id, outputs);
+            self.forget_abandoned(header.client_id);
         }
     }
 
+    /// What one of ours has proposed leads to the digest that it says. Apache's leaders sometimes say a wrong
+    /// one, and an image of theirs may show more than its zxid says until its learner serves.
+    fn check_digest(&self, now: Now, zxid: Zxid, expected: TxnDigest, found: u64) {
+        if expected.version != DIGEST_VERSION || expected.digest == found {
+            return;
+        }
+        let is_foreign = match &self.ensemble {
+            Ensemble::Alone(_) => false,
+            Ensemble::Member(member) => match &member.zab {
+                Zab::Learning(learner) => !learner.is_leader_zkserver() || !learner.is_active(),
+                Zab::Looking | Zab::Leading(_) => false,
+            },
+        };
+        assert!(is_foreign, "the tree is not what was predicted for {zxid}");
+        self.shared.metrics.digest_mismatches_count.add(1);
+        if let Some(held_back) = self.shared.line_limiters.digest_mismatches.admit(now.mono) {
+            let expected = expected.digest;
+            tracing::warn!(
+                "after {zxid} the leader's digest is {expected:#x}, this server's {found:#x}{held_back}"
+            );
+        }
+    }
+
+    /// Who leads sees to the sessions; learners find them in the tree.
     fn track_session(&mut self, now: Now, session: SessionId, txn: &Txn<'_>) {
+        if let Txn::CloseSession { .. } = txn
+            && let Ensemble::Member(member) = &mut self.ensemble
+        {
+            member.owners.remove(&session);
+        }
+        let keeps_sessions = match &self.ensemble {
+            Ensemble::Alone(_) => true,
+            Ensemble::Member(member) => matches!(member.zab, Zab::Leading(_)),
+        };
+        if !keeps_sessions {
+            return;
+        }
         if let Txn::CreateSession { timeout_ms } = txn {
             self.shared.sessions.lock().add(session, *timeout_ms, now.mono);
         } else if let Txn::CloseSession { .. } = txn {
@@ -76,17 +106,19 @@ impl Replica {
 
     /// Answers the request that the transaction came from, if its connection is still here, and the requests
     /// that waited behind it.
-    #[expect(clippy::too_many_arguments, reason = "one transaction and what came of it")]
     fn answer(
         &mut self,
         now: Now,
         tree: &DataTree,
-        session: SessionId,
-        zxid: Zxid,
+        header: &TxnHeader,
         txn: &Txn<'_>,
         result: &TxnResult,
         outputs: &mut Outputs,
     ) {
+        let (session, zxid) = (header.client_id, header.zxid);
+        if self.is_abandoned(session, header.cxid) {
+            return;
+        }
         let Some(id) = self.conn_of_session.get(&session).copied() else {
             return;
         };
@@ -99,8 +131,12 @@ impl Replica {
                 xid,
                 op,
                 received,
-            }) if *expected == zxid => {
+            }) if expected.map_or(*xid == header.cxid, |expected| expected == zxid) => {
                 let (xid, op, received) = (*xid, *op, *received);
+                if *txn == Txn::Error(ErrorCode::SessionMoved.code()) {
+                    // The client has gone elsewhere: whoever is still here is not to go on.
+                    conn.shared.outbox.close();
+                }
                 let response_size = &self.shared.response_size;
                 let is_first = conn.shared.outbox.push_reply(|out| {
                     let start = out.len();
@@ -117,7 +153,7 @@ impl Replica {
                 zxid: expected,
                 timeout_ms,
                 read_only,
-            }) if *expected == zxid => {
+            }) if expected.map_or(txn.op() == OpCode::CreateSession, |expected| expected == zxid) => {
                 let (timeout_ms, read_only) = (*timeout_ms, *read_only);
                 conn.pending.pop_front();
                 self.connected(id, session, timeout_ms, read_only, outputs);
@@ -189,13 +225,13 @@ impl Replica {
         }
     }
 
-    /// The session is over: the connection that has it is closed behind its last reply.
-    fn drop_session(&mut self, session: SessionId, outputs: &mut Outputs) {
-        if let Some(conn) = self
-            .conn_of_session
-            .remove(&session)
-            .and_then(|id| self.conns.get(&id))
-        {
+    /// The session is over or elsewhere: the connection that has it is closed behind its last reply.
+    pub(super) fn drop_session(&mut self, session: SessionId, outputs: &mut Outputs) {
+        let Some(id) = self.conn_of_session.remove(&session) else {
+            return;
+        };
+        self.abandon(id);
+        if let Some(conn) = self.conns.get(&id) {
             conn.shared.outbox.close();
             outputs.wake.push(Arc::clone(&conn.shared));
         }

@@ -1,12 +1,20 @@
 //! A server without its threads, sockets and clocks: `handle` takes one input and says what to do.
 //!
 //! Every write takes the same road, in a standalone server as in an ensemble: prepared against the tree and
-//! what is outstanding, proposed, logged, acknowledged from disk, committed in order, applied, answered.
+//! what is outstanding, proposed, logged, acknowledged from disk, committed in order, applied, answered. On a
+//! learner its first part is the leader's: the request is forwarded, and comes back as a commit.
 
 mod apply;
+mod execute;
+mod hand_over;
 mod io;
+mod learner_requests;
+mod member;
 mod reply;
+mod roles;
 mod sessions;
+mod snapshots;
+mod status;
 mod write;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -14,7 +22,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-pub use io::{Input, Output, Outputs};
+pub use io::{Input, Output, Outputs, PeerEvent};
+pub use member::MemberConfig;
 
 use crate::auth::AuthConfig;
 use crate::clock::{Millis, Now};
@@ -26,8 +35,9 @@ use crate::proto::opcode::OpCode;
 use crate::quorum::verifier::QuorumVerifier;
 use crate::session::password::SessionIds;
 use crate::shared::{ClientRequest, ConnShared, Shared};
-use crate::tree::DataTree;
-use crate::zab::Broadcast;
+use crate::zab::{self, Broadcast, Zab};
+use member::Member;
+use snapshots::SnapshotSchedule;
 
 /// What a replica has to know of the configuration.
 #[derive(Clone)]
@@ -49,13 +59,22 @@ pub struct Replica {
     shared: Arc<Shared>,
     auth: AuthConfig,
     prep: Prep,
-    broadcast: Broadcast,
+    ensemble: Ensemble,
     session_ids: SessionIds,
     conns: BTreeMap<ConnId, Conn>,
     conn_of_session: BTreeMap<SessionId, ConnId>,
-    /// Connections whose sync waits for these transactions.
+    /// Connections whose sync waits, oldest first: alone for these transactions, in an ensemble for the
+    /// leader's answer ([`UNANSWERED`]).
     syncs: VecDeque<(Zxid, ConnId)>,
     snapshots: SnapshotSchedule,
+}
+
+/// Whether there are others.
+enum Ensemble {
+    /// No: the leader of an ensemble of one, whose epoch never changes.
+    Alone(Broadcast),
+    /// Yes.
+    Member(Box<Member>),
 }
 
 /// A connection that has asked for a session.
@@ -69,13 +88,15 @@ struct Conn {
 }
 
 enum Pending {
+    /// `zxid` is `None` on a learner, where the leader chooses it.
     Connect {
-        zxid: Zxid,
+        zxid: Option<Zxid>,
         timeout_ms: i32,
         read_only: Option<bool>,
     },
+    /// As above.
     Write {
-        zxid: Zxid,
+        zxid: Option<Zxid>,
         xid: i32,
         op: OpCode,
         received: Millis,
@@ -95,18 +116,8 @@ enum Pending {
     },
 }
 
-/// When the next snapshot is due (SyncRequestProcessor.shouldSnapshot): the random half keeps the members of
-/// an ensemble from taking theirs at the same time.
-struct SnapshotSchedule {
-    txns_max: u64,
-    bytes_max: Option<u64>,
-    txns_due: u64,
-    bytes_due: u64,
-    txns: u64,
-    bytes: u64,
-    is_running: bool,
-    prng: Prng,
-}
+/// The transaction that a sync waits for in an ensemble: none, but the leader's answer.
+const UNANSWERED: Zxid = Zxid(i64::MAX);
 
 impl Replica {
     /// A standalone server: the leader of an ensemble of one, whose history ends where the tree is. Sessions
@@ -114,19 +125,48 @@ impl Replica {
     pub fn new(shared: Arc<Shared>, config: ReplicaConfig, now: Now, seed: u64) -> Replica {
         let last_zxid = shared.tree.read().last_processed_zxid();
         let verifier = QuorumVerifier::majority([config.server_id]);
-        let mut replica = Replica {
+        let broadcast = Broadcast::new(config.server_id, verifier, last_zxid);
+        let mut replica = Replica::build(shared, config, Ensemble::Alone(broadcast), now, seed);
+        replica.adopt_sessions(now);
+        replica
+    }
+
+    /// A member of an ensemble, which has no role yet.
+    pub fn member(
+        shared: Arc<Shared>,
+        config: ReplicaConfig,
+        member: MemberConfig,
+        now: Now,
+        seed: u64,
+    ) -> Replica {
+        let member = Box::new(Member::new(member, now, seed));
+        Replica::build(shared, config, Ensemble::Member(member), now, seed)
+    }
+
+    fn build(shared: Arc<Shared>, config: ReplicaConfig, ensemble: Ensemble, now: Now, seed: u64) -> Replica {
+        Replica {
             auth: config.auth,
             prep: Prep::new(config.prep),
-            broadcast: Broadcast::new(config.server_id, verifier, last_zxid),
+            ensemble,
             session_ids: SessionIds::new(config.server_id, now.wall_ms as u64),
             conns: BTreeMap::new(),
             conn_of_session: BTreeMap::new(),
             syncs: VecDeque::new(),
             snapshots: SnapshotSchedule::new(config.snap_count, config.snap_size_limit, Prng::new(seed)),
             shared,
-        };
-        replica.adopt_sessions(now);
-        replica
+        }
+    }
+
+    /// Begins: alone to serve, in an ensemble to look for a leader. Called once, before any input.
+    pub fn start(&mut self, now: Now, outputs: &mut Outputs) {
+        match &self.ensemble {
+            Ensemble::Alone(_) => {
+                self.close_orphans(now, outputs);
+                self.set_serving(true, outputs);
+            }
+            Ensemble::Member(_) => self.look(now),
+        }
+        self.settle_roles(now, outputs);
     }
 
     /// Takes one input. Never blocks, never fails.
@@ -135,69 +175,86 @@ impl Replica {
             Input::Connect { conn, request } => self.on_connect(now, conn, &request, outputs),
             Input::Client(request) => self.on_client_request(now, request, outputs),
             Input::ConnClosed(conn) => self.on_conn_closed(conn),
-            Input::LogDurable { upto } => {
-                self.broadcast.on_log_durable(upto);
-                self.apply_committed(now, outputs);
-            }
+            Input::LogDurable { upto } => self.on_log_durable(now, upto, outputs),
             Input::SnapshotTaken => {
-                self.shared.tree.write().snapshot_end();
-                self.snapshots.is_running = false;
+                self.on_snapshot_taken(outputs);
+                self.retry_replacement(outputs);
             }
-            Input::Tick => self.expire_sessions(now, outputs),
+            Input::Stop => self.on_stop(now, outputs),
+            Input::Tick => self.on_tick(now, outputs),
+            Input::EpochsSaved { .. }
+            | Input::LogFenced
+            | Input::TreeReplaced(_)
+            | Input::CannotTruncate { .. }
+            | Input::Notification { .. }
+            | Input::ElectionLinkUp(_)
+            | Input::ElectionLinkDown(_)
+            | Input::Peer { .. } => self.on_member_input(now, input, outputs),
         }
+        self.settle_roles(now, outputs);
         self.check_invariants();
     }
 
     /// When `Tick` is due next, on the monotonic clock.
     pub fn next_deadline(&self) -> Option<Millis> {
-        self.shared.sessions.lock().next_deadline()
+        let sessions = match self.leads() {
+            true => self.shared.sessions.lock().next_deadline(),
+            false => None,
+        };
+        let Ensemble::Member(member) = &self.ensemble else {
+            return sessions;
+        };
+        [sessions, member.next_deadline()].into_iter().flatten().min()
+    }
+
+    /// Whether this server serves: alone, or with a leader.
+    fn is_active(&self) -> bool {
+        match &self.ensemble {
+            Ensemble::Alone(_) => true,
+            Ensemble::Member(member) => match &member.zab {
+                Zab::Looking => false,
+                Zab::Leading(leader) => leader.is_active(),
+                Zab::Learning(learner) => learner.is_active(),
+            },
+        }
+    }
+
+    /// Whether this server proposes: alone, or as an active leader.
+    fn leads(&self) -> bool {
+        match &self.ensemble {
+            Ensemble::Alone(_) => true,
+            Ensemble::Member(member) => member.leads(),
+        }
+    }
+
+    fn on_log_durable(&mut self, now: Now, upto: Zxid, outputs: &mut Outputs) {
+        match &mut self.ensemble {
+            Ensemble::Alone(broadcast) => {
+                broadcast.on_log_durable(upto);
+                let committed = std::iter::from_fn(|| broadcast.pop_committed()).collect();
+                self.apply_committed(now, committed, outputs);
+            }
+            Ensemble::Member(member) => member.step(now, zab::Input::LogDurable { upto }),
+        }
+    }
+
+    fn on_tick(&mut self, now: Now, outputs: &mut Outputs) {
+        if let Ensemble::Member(member) = &mut self.ensemble {
+            member.tick(now);
+        }
+        self.settle_roles(now, outputs);
+        if self.leads() {
+            self.expire_sessions(now, outputs);
+            self.publish();
+        }
     }
 
     /// Ends the process if the replica contradicts itself.
     fn check_invariants(&self) {
-        assert!(self.broadcast.last_committed() <= self.broadcast.last_proposed());
-    }
-}
-
-impl SnapshotSchedule {
-    fn new(txns_max: u64, bytes_max: Option<u64>, prng: Prng) -> SnapshotSchedule {
-        let mut schedule = SnapshotSchedule {
-            txns_max: txns_max.max(2),
-            bytes_max,
-            txns_due: 0,
-            bytes_due: 0,
-            txns: 0,
-            bytes: 0,
-            is_running: false,
-            prng,
-        };
-        schedule.draw();
-        schedule
-    }
-
-    fn draw(&mut self) {
-        let half = self.txns_max / 2;
-        self.txns_due = half + self.prng.below(half.max(1));
-        let half = self.bytes_max.map_or(u64::MAX, |bytes| bytes / 2);
-        self.bytes_due = half.saturating_add(self.prng.below(half.max(1)));
-        (self.txns, self.bytes) = (0, 0);
-    }
-
-    /// Counts a logged transaction. True when it is the last of its log file.
-    fn count(&mut self, bytes: usize) -> bool {
-        self.txns += 1;
-        self.bytes = self.bytes.saturating_add(bytes as u64);
-        let is_due = self.txns > self.txns_due || self.bytes > self.bytes_due;
-        if is_due {
-            self.draw();
+        if let Ensemble::Alone(broadcast) = &self.ensemble {
+            assert!(broadcast.last_committed() <= broadcast.last_proposed());
         }
-        is_due
     }
-}
-
-/// Starts a snapshot of the tree as it is.
-fn begin_snapshot(tree: &mut DataTree) -> Output {
-    Output::TakeSnapshot(tree.snapshot_begin())
 }
 
 #[cfg(test)]

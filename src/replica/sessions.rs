@@ -2,13 +2,20 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
-use super::{Conn, Outputs, Pending, Replica};
+use bytes::Bytes;
+
+use super::member::Owner;
+use super::{Conn, Ensemble, Outputs, Pending, Replica};
 use crate::clock::{Millis, Now};
 use crate::ids::{ConnId, SessionId};
 use crate::proto::connect::{ConnectRequest, ConnectResponse};
+use crate::proto::opcode::OpCode;
+use crate::proto::quorum::ForwardedRequest;
 use crate::session::password::{is_password, password};
 use crate::shared::{ConnShared, Established};
+use crate::zab::Zab;
 
 impl Replica {
     /// Sessions that the log knows start a fresh timeout. Ephemerals of sessions that it does not know are
@@ -23,7 +30,7 @@ impl Replica {
 
     /// Ends sessions that own ephemerals but are not known, as a log that was cut short can leave them.
     /// Called once, before clients are served.
-    pub fn close_orphans(&mut self, now: Now, outputs: &mut Outputs) {
+    pub(super) fn close_orphans(&mut self, now: Now, outputs: &mut Outputs) {
         let owners = self.shared.tree.read().sessions_with_ephemerals();
         for (session, _) in owners {
             if !self.shared.sessions.lock().contains(session) {
@@ -40,6 +47,14 @@ impl Replica {
         request: &ConnectRequest,
         outputs: &mut Outputs,
     ) {
+        let is_serving = self.shared.is_serving.load(Relaxed);
+        // It was accepted under another role, which may have shown more than this one does.
+        let is_ahead = request.last_zxid_seen > self.shared.tree.read().last_processed_zxid();
+        if !is_serving || is_ahead {
+            conn.outbox.close();
+            outputs.wake.push(conn);
+            return self.forget_outstanding(1);
+        }
         let id = conn.id;
         conn.touch(now.mono);
         let session = request.session_id;
@@ -53,29 +68,33 @@ impl Replica {
         );
         if request.session_id == SessionId(0) {
             self.open_session(now, id, request, outputs);
-        } else {
+        } else if self.leads() {
             self.renew_session(now, id, request, outputs);
+        } else {
+            self.ask_leader(now, id, request, outputs);
         }
     }
 
     fn open_session(&mut self, now: Now, id: ConnId, request: &ConnectRequest, outputs: &mut Outputs) {
-        let zxid = self.broadcast.next_zxid();
-        let (session, encoded) = {
-            let tree = self.shared.tree.read();
-            let sessions = self.shared.sessions.lock();
-            let session = loop {
-                let session = self.session_ids.next_id();
-                if !sessions.contains(session) && !self.conn_of_session.contains_key(&session) {
-                    break session;
-                }
-            };
-            self.conn_of_session.insert(session, id);
-            let (encoded, _) =
-                self.prep
-                    .prepare_create_session(&tree, session, request.timeout_ms, zxid, now.wall_ms);
-            (session, encoded)
+        let session = self.new_session_id();
+        self.conn_of_session.insert(session, id);
+        let zxid = match self.leads() {
+            true => {
+                self.set_owner(session, Owner::Here);
+                let zxid = self.next_zxid();
+                let (encoded, _) = {
+                    let tree = self.shared.tree.read();
+                    self.prep
+                        .prepare_create_session(&tree, session, request.timeout_ms, zxid, now.wall_ms)
+                };
+                self.propose(now, encoded, outputs);
+                Some(zxid)
+            }
+            false => {
+                self.forward_create_session(session, request.timeout_ms);
+                None
+            }
         };
-        self.propose(encoded, outputs);
         let pending = Pending::Connect {
             zxid,
             timeout_ms: request.timeout_ms,
@@ -84,6 +103,34 @@ impl Replica {
         if let Some(conn) = self.conns.get_mut(&id) {
             conn.session = session;
             conn.pending.push_back(pending);
+        }
+    }
+
+    fn new_session_id(&mut self) -> SessionId {
+        let tree = self.shared.tree.read();
+        let sessions = self.shared.sessions.lock();
+        loop {
+            let session = self.session_ids.next_id();
+            let is_taken = sessions.contains(session)
+                || tree.sessions().contains_key(&session)
+                || self.conn_of_session.contains_key(&session);
+            if !is_taken {
+                return session;
+            }
+        }
+    }
+
+    fn forward_create_session(&mut self, session: SessionId, timeout_ms: i32) {
+        let request = ForwardedRequest {
+            session,
+            cxid: 0,
+            op: OpCode::CreateSession.code(),
+            body: Bytes::copy_from_slice(&timeout_ms.to_be_bytes()),
+        };
+        if let Ensemble::Member(member) = &mut self.ensemble
+            && let Zab::Learning(learner) = &mut member.zab
+        {
+            learner.forward(&request, None, &mut member.zab_outputs);
         }
     }
 
@@ -103,24 +150,67 @@ impl Replica {
         if !is_known {
             return self.refuse_session(now, id, request, outputs);
         }
+        self.take_session_away(session, Owner::Here, outputs);
+        self.renewed(now, id, request, outputs);
+    }
+
+    /// On a learner the leader knows which sessions are alive, and who has them.
+    fn ask_leader(&mut self, now: Now, id: ConnId, request: &ConnectRequest, outputs: &mut Outputs) {
+        let session = request.session_id;
+        if !is_password(session, &request.passwd) {
+            return self.refuse_session(now, id, request, outputs);
+        }
+        if let Ensemble::Member(member) = &mut self.ensemble
+            && let Zab::Learning(learner) = &mut member.zab
+        {
+            learner.revalidate(session, request.timeout_ms, &mut member.zab_outputs);
+            member.revalidating.push_back((session, id, request.clone()));
+        }
+    }
+
+    /// The leader's word on a session. The questions about one session are answered in their order.
+    pub(super) fn on_revalidated(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        valid: bool,
+        outputs: &mut Outputs,
+    ) {
+        let Ensemble::Member(member) = &mut self.ensemble else {
+            return;
+        };
+        let asked = member.revalidating.iter().position(|(id, ..)| *id == session);
+        let Some((_, id, request)) = asked.and_then(|at| member.revalidating.remove(at)) else {
+            return;
+        };
+        if !self.conns.contains_key(&id) {
+            return;
+        }
+        match valid {
+            true => self.renewed(now, id, &request, outputs),
+            false => self.refuse_session(now, id, &request, outputs),
+        }
+    }
+
+    /// The connection has the session from here on, and another that had it is ended.
+    fn renewed(&mut self, now: Now, id: ConnId, request: &ConnectRequest, outputs: &mut Outputs) {
+        let session = request.session_id;
         if let Some(former) = self
             .conn_of_session
             .insert(session, id)
-            .and_then(|conn| self.conns.get(&conn))
+            .filter(|former| *former != id)
         {
-            former.shared.outbox.close();
-            outputs.wake.push(Arc::clone(&former.shared));
+            self.abandon(former);
+            if let Some(former) = self.conns.get(&former) {
+                former.shared.outbox.close();
+                outputs.wake.push(Arc::clone(&former.shared));
+            }
         }
         if let Some(held_back) = self.shared.line_limiters.renewed_sessions.admit(now.mono) {
             tracing::info!(%session, "session renewed{held_back}");
         }
-        self.connected(
-            id,
-            session,
-            request.timeout_ms,
-            request.read_only.map(|_| false),
-            outputs,
-        );
+        let read_only = request.read_only.map(|_| false);
+        self.connected(id, session, request.timeout_ms, read_only, outputs);
     }
 
     fn refuse_session(&mut self, now: Now, id: ConnId, request: &ConnectRequest, outputs: &mut Outputs) {
@@ -173,12 +263,21 @@ impl Replica {
     /// Sessions live on without their connection, watches do not.
     pub(super) fn on_conn_closed(&mut self, id: ConnId) {
         self.shared.watches.remove_conn(id);
+        let has_session = self
+            .conns
+            .get(&id)
+            .is_some_and(|conn| self.conn_of_session.get(&conn.session) == Some(&id));
+        if has_session {
+            // Otherwise it was done when another connection took the session.
+            self.abandon(id);
+        }
         let Some(conn) = self.conns.remove(&id) else {
             return;
         };
-        self.forget_outstanding(conn.pending.len());
-        if self.conn_of_session.get(&conn.session) == Some(&id) {
+        self.forget_outstanding(conn.pending.len() + self.forget_questions(id));
+        if has_session {
             self.conn_of_session.remove(&conn.session);
+            self.touch_as_learner(&conn);
             let mut sessions = self.shared.sessions.lock();
             if sessions.contains(conn.session) && !sessions.is_closing(conn.session) {
                 sessions.touch(conn.session, conn.shared.last_heard());
@@ -191,6 +290,9 @@ impl Replica {
     pub(super) fn expire_sessions(&mut self, now: Now, outputs: &mut Outputs) {
         let due = self.shared.sessions.lock().due(now.mono);
         for session in due {
+            if !self.leads() {
+                return;
+            }
             let conn = self
                 .conn_of_session
                 .get(&session)
@@ -213,12 +315,42 @@ impl Replica {
         }
     }
 
+    /// A connection that is gone no longer waits for the leader's word on its session. Says how many did.
+    pub(super) fn forget_questions(&self, id: ConnId) -> usize {
+        match &self.ensemble {
+            Ensemble::Alone(_) => 0,
+            // The entries stay: the leader's answers come in the order of the questions.
+            Ensemble::Member(member) => {
+                let asked = member.revalidating.iter();
+                asked.filter(|(_, conn, _)| *conn == id).count()
+            }
+        }
+    }
+
+    /// A learner is asked which sessions are alive: those that were heard from since it was last asked.
+    pub(super) fn tell_who_is_alive(&mut self, now: Now) {
+        for conn in self.conns.values() {
+            if let Ensemble::Member(member) = &mut self.ensemble {
+                member.touch(&conn.shared);
+            }
+        }
+        if let Ensemble::Member(member) = &mut self.ensemble {
+            member.asked_at = now.mono;
+        }
+    }
+
+    fn touch_as_learner(&mut self, conn: &Conn) {
+        if let Ensemble::Member(member) = &mut self.ensemble {
+            member.touch(&conn.shared);
+        }
+    }
+
     fn propose_close(&mut self, now: Now, session: SessionId, outputs: &mut Outputs) {
         self.shared.sessions.lock().set_closing(session);
-        let zxid = self.broadcast.next_zxid();
+        let zxid = self.next_zxid();
         let (encoded, _) =
             self.prep
                 .prepare_close_session(&self.shared.tree.read(), session, zxid, now.wall_ms);
-        self.propose(encoded, outputs);
+        self.propose(now, encoded, outputs);
     }
 }

@@ -1,26 +1,40 @@
-//! From a client's request to a proposal.
+//! From a client's request to a proposal, or to the leader.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Input, Output, Outputs, Pending, Replica, begin_snapshot};
+use super::member::Owner;
+use super::{Ensemble, Input, Outputs, Pending, Replica, UNANSWERED};
 use crate::clock::Now;
-use crate::ids::SessionId;
-use crate::prep::{PrepRequest, Prepared, SessionCheck};
+use crate::ids::{ConnId, SessionId, Zxid};
+use crate::prep::{self, PrepRequest, Prepared, SessionCheck};
 use crate::proto::error_code::ErrorCode;
 use crate::proto::opcode::OpCode;
+use crate::proto::quorum::ForwardedRequest;
 use crate::session::tracker::SessionTracker;
 use crate::shared::ClientRequest;
-use crate::zab::LogEntry;
+use crate::zab::{LogEntry, Zab};
 
-/// Sessions as preparation sees them on a server that stands alone (SessionTrackerImpl.checkSession).
-pub(super) struct Standing<'a>(pub &'a SessionTracker);
+/// Sessions as preparation sees them (SessionTrackerImpl.checkSession).
+pub(super) struct Sessions<'a> {
+    pub tracker: &'a SessionTracker,
+    /// Who has the session; `None` if nobody has said so.
+    pub owner: Option<Owner>,
+    /// Where the request comes from.
+    pub asking: Owner,
+}
 
-impl SessionCheck for Standing<'_> {
+impl SessionCheck for Sessions<'_> {
     fn check(&self, session: SessionId) -> Option<ErrorCode> {
-        if !self.0.contains(session) {
+        if !self.tracker.contains(session) {
             return Some(ErrorCode::UnknownSession);
         }
-        self.0.is_closing(session).then_some(ErrorCode::SessionExpired)
+        if self.tracker.is_closing(session) {
+            return Some(ErrorCode::SessionExpired);
+        }
+        let is_elsewhere = self.owner.is_some_and(|owner| owner != self.asking);
+        is_elsewhere.then_some(ErrorCode::SessionMoved)
     }
 }
 
@@ -28,40 +42,84 @@ impl Replica {
     /// A request that could not be answered on the spot: a write, a sync, or a read behind one of them.
     pub(super) fn on_client_request(&mut self, now: Now, request: ClientRequest, outputs: &mut Outputs) {
         let owner = self.conn_of_session.get(&request.session);
-        if owner != Some(&request.conn) || !self.conns.contains_key(&request.conn) {
+        if owner != Some(&request.conn) || !self.conns.contains_key(&request.conn) || !self.takes_requests() {
             return self.forget_outstanding(1);
         }
         let conn = request.conn;
         let pending = if request.op == OpCode::Sync {
-            Pending::Sync {
-                after: self.broadcast.last_proposed(),
-                xid: request.xid,
-                body: request.body,
-                received: request.received,
-            }
-        } else if request.op.is_write() {
+            self.sync_requested(&request)
+        } else if !request.op.is_write() {
+            Pending::Read(request)
+        } else if self.leads() {
             self.propose_request(now, &request, outputs)
         } else {
-            Pending::Read(request)
+            self.forward(now, &request)
         };
-        if let Pending::Sync { after, .. } = pending {
-            self.syncs.push_back((after, conn));
-        }
         let Some(state) = self.conns.get_mut(&conn) else {
             return;
         };
         state.pending.push_back(pending);
         if state.pending.len() == 1 {
-            let shared = std::sync::Arc::clone(&self.shared);
+            let shared = Arc::clone(&self.shared);
             self.settle(now, conn, &shared.tree.read(), outputs);
         }
     }
 
+    /// Not while there is no role, nor when this leader is about to end.
+    fn takes_requests(&self) -> bool {
+        match &self.ensemble {
+            Ensemble::Alone(_) => true,
+            Ensemble::Member(member) => self.is_active() && member.handing_over.is_none(),
+        }
+    }
+
+    fn sync_requested(&mut self, request: &ClientRequest) -> Pending {
+        let after = match &mut self.ensemble {
+            Ensemble::Alone(broadcast) => broadcast.last_proposed(),
+            Ensemble::Member(member) => {
+                let out = &mut member.zab_outputs;
+                match &mut member.zab {
+                    Zab::Looking => {}
+                    Zab::Leading(leader) => leader.sync_requested(None, out),
+                    Zab::Learning(learner) => {
+                        let ids = request.ids.to_vec();
+                        learner.send_sync(request.session, request.xid, request.body.clone(), ids, out);
+                    }
+                }
+                UNANSWERED
+            }
+        };
+        self.syncs.push_back((after, request.conn));
+        Pending::Sync {
+            after,
+            xid: request.xid,
+            body: request.body.clone(),
+            received: request.received,
+        }
+    }
+
+    /// The oldest sync of this server is answered.
+    pub(super) fn on_sync_reply(&mut self, now: Now, outputs: &mut Outputs) {
+        let Some((_, id)) = self.syncs.pop_front() else {
+            return;
+        };
+        if let Some(conn) = self.conns.get_mut(&id)
+            && let Some(Pending::Sync { after, .. }) = conn
+                .pending
+                .iter_mut()
+                .find(|pending| matches!(pending, Pending::Sync { after, .. } if *after == UNANSWERED))
+        {
+            *after = Zxid::ZERO;
+            let shared = Arc::clone(&self.shared);
+            self.settle(now, id, &shared.tree.read(), outputs);
+        }
+    }
+
     fn propose_request(&mut self, now: Now, request: &ClientRequest, outputs: &mut Outputs) -> Pending {
-        let zxid = self.broadcast.next_zxid();
+        let zxid = self.next_zxid();
         let prepared = {
             let tree = self.shared.tree.read();
-            let sessions = self.shared.sessions.lock();
+            let tracker = self.shared.sessions.lock();
             let asked = PrepRequest {
                 session: request.session,
                 cxid: request.xid,
@@ -69,32 +127,63 @@ impl Replica {
                 body: &request.body,
                 ids: &request.ids,
             };
-            self.prep
-                .prepare(&tree, &Standing(&sessions), &asked, zxid, now.wall_ms)
+            // Whoever has lost the session to another server has lost its connection, too.
+            let sessions = Sessions {
+                tracker: &tracker,
+                owner: None,
+                asking: Owner::Here,
+            };
+            self.prep.prepare(&tree, &sessions, &asked, zxid, now.wall_ms)
         };
         let (xid, op, received) = (request.xid, request.op, request.received);
         match prepared {
-            Prepared::Undecodable => {
-                self.log_refusal(now, request);
-                Pending::Refused {
-                    error: ErrorCode::MarshallingError,
-                    xid,
-                    op,
-                    received,
-                }
-            }
+            Prepared::Undecodable => self.refuse(now, request),
             Prepared::Txn { encoded, .. } => {
                 if op == OpCode::CloseSession {
                     self.shared.sessions.lock().set_closing(request.session);
                 }
-                self.propose(encoded, outputs);
+                self.propose(now, encoded, outputs);
                 Pending::Write {
-                    zxid,
+                    zxid: Some(zxid),
                     xid,
                     op,
                     received,
                 }
             }
+        }
+    }
+
+    /// Hands a write to the leader. What comes of it is committed with the same session and xid.
+    fn forward(&mut self, now: Now, request: &ClientRequest) -> Pending {
+        if request.op == OpCode::Check || !prep::is_decodable(request.op, &request.body) {
+            return self.refuse(now, request);
+        }
+        let forwarded = ForwardedRequest {
+            session: request.session,
+            cxid: request.xid,
+            op: request.op.code(),
+            body: request.body.clone(),
+        };
+        if let Ensemble::Member(member) = &mut self.ensemble
+            && let Zab::Learning(learner) = &mut member.zab
+        {
+            learner.forward(&forwarded, Some(request.ids.to_vec()), &mut member.zab_outputs);
+        }
+        Pending::Write {
+            zxid: None,
+            xid: request.xid,
+            op: request.op,
+            received: request.received,
+        }
+    }
+
+    fn refuse(&self, now: Now, request: &ClientRequest) -> Pending {
+        self.log_refusal(now, request);
+        Pending::Refused {
+            error: ErrorCode::MarshallingError,
+            xid: request.xid,
+            op: request.op,
+            received: request.received,
         }
     }
 
@@ -110,21 +199,97 @@ impl Replica {
         }
     }
 
-    /// Proposes what was prepared for the next zxid: to the own log, and to a snapshot when one is due.
-    pub(super) fn propose(&mut self, encoded: Vec<u8>, outputs: &mut Outputs) {
+    /// The zxid of the next proposal. Only who leads may ask.
+    pub(super) fn next_zxid(&self) -> Zxid {
+        match &self.ensemble {
+            Ensemble::Alone(broadcast) => broadcast.next_zxid(),
+            Ensemble::Member(member) => match &member.zab {
+                Zab::Leading(leader) => leader.next_zxid(),
+                Zab::Looking | Zab::Learning(_) => unreachable!("only who leads gives out zxids"),
+            },
+        }
+    }
+
+    /// Proposes what was prepared for the next zxid.
+    pub(super) fn propose(&mut self, now: Now, encoded: Vec<u8>, outputs: &mut Outputs) {
+        let Ensemble::Alone(broadcast) = &mut self.ensemble else {
+            return self.propose_as_leader(now, encoded);
+        };
         let entry = LogEntry {
-            zxid: self.broadcast.next_zxid(),
+            zxid: broadcast.next_zxid(),
             encoded: Bytes::from(encoded),
         };
-        self.broadcast.propose(entry.clone());
-        let is_last_of_file = self.snapshots.count(entry.encoded.len());
-        outputs.list.push(Output::AppendLog(entry));
-        if is_last_of_file {
-            outputs.list.push(Output::RollLog);
-            if !self.snapshots.is_running {
-                self.snapshots.is_running = true;
-                outputs.list.push(begin_snapshot(&mut self.shared.tree.write()));
-            }
+        broadcast.propose(entry.clone());
+        self.append(entry, outputs);
+    }
+
+    /// The same where there are others: to them first, then to the own log.
+    pub(super) fn propose_as_leader(&mut self, now: Now, encoded: Vec<u8>) {
+        let Ensemble::Member(member) = &mut self.ensemble else {
+            return;
+        };
+        let Zab::Leading(leader) = &mut member.zab else {
+            return;
+        };
+        let bytes = encoded.len() as i64;
+        let [last, least, greatest] = &mut member.proposal_bytes;
+        *last = bytes;
+        *least = if *least < 0 { bytes } else { bytes.min(*least) };
+        *greatest = bytes.max(*greatest);
+        let entry = LogEntry {
+            zxid: leader.next_zxid(),
+            encoded: Bytes::from(encoded),
+        };
+        leader.propose(now.mono, entry, &mut member.zab_outputs);
+    }
+
+    /// A connection has given up its session: what it has forwarded is not to be taken for the requests of
+    /// the next one.
+    pub(super) fn abandon(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get(&id) else { return };
+        let Ensemble::Member(member) = &mut self.ensemble else {
+            return;
+        };
+        let forwarded = conn.pending.iter().filter_map(|pending| match pending {
+            Pending::Write { zxid: None, xid, .. } => Some(*xid),
+            Pending::Write { .. }
+            | Pending::Connect { .. }
+            | Pending::Read(_)
+            | Pending::Sync { .. }
+            | Pending::Refused { .. } => None,
+        });
+        let forwarded: Vec<i32> = forwarded.collect();
+        if !forwarded.is_empty() {
+            member
+                .abandoned
+                .entry(conn.session)
+                .or_default()
+                .extend(forwarded);
+        }
+    }
+
+    /// Whether a transaction comes from a request of a connection that is gone.
+    pub(super) fn is_abandoned(&mut self, session: SessionId, cxid: i32) -> bool {
+        let Ensemble::Member(member) = &mut self.ensemble else {
+            return false;
+        };
+        if member.abandoned.is_empty() {
+            return false;
+        }
+        let Some(xids) = member.abandoned.get_mut(&session) else {
+            return false;
+        };
+        let is_abandoned = xids.pop_front_if(|xid| *xid == cxid).is_some();
+        if xids.is_empty() {
+            member.abandoned.remove(&session);
+        }
+        is_abandoned
+    }
+
+    /// The session is over: nothing of it is waited for any more.
+    pub(super) fn forget_abandoned(&mut self, session: SessionId) {
+        if let Ensemble::Member(member) = &mut self.ensemble {
+            member.abandoned.remove(&session);
         }
     }
 

@@ -3,21 +3,25 @@
 use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::AtomicU64;
 use std::thread::{JoinHandle, available_parallelism};
 use std::time::Duration;
 
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle as Task;
 
 use super::client_task::ClientContext;
 use super::clock::Clock;
-use super::core_thread::{self, CoreHandle};
+use super::core_thread::{self, CoreHandle, CoreLinks};
 use super::four_letter::FourLetterAnswers;
+use super::log_thread::{self, LogSetup};
 use super::os_disk::OsDisk;
+use super::peer_quorum::PeerQuorum;
+use super::report::Report;
 use super::snapshot_thread::{self, PurgeSchedule};
 use super::start_error::StartError;
 use super::workers::{AcceptConfig, Workers};
-use super::{listen, log_thread};
+use super::{ensemble, listen};
 use crate::auth::{AuthConfig, DigestAlg};
 use crate::client::ClientConfig;
 use crate::client::four_letter::{Conf, Whitelist};
@@ -30,7 +34,7 @@ use crate::replica::{Replica, ReplicaConfig};
 use crate::session::tracker::SessionTracker;
 use crate::shared::Shared;
 use crate::storage::data_dir::{self, DataDirLock};
-use crate::storage::log_writer::LogWriter;
+use crate::storage::epochs::Epochs;
 use crate::storage::recovery::{self, DigestMismatch, Recovered, TornTail};
 use crate::storage::{Compression, StorageConfig};
 
@@ -40,10 +44,30 @@ pub struct Running {
     pub core: CoreHandle,
     /// The task that accepts connections.
     pub accept: Task<()>,
+    /// Resolves when the core has ended.
+    pub core_ended: oneshot::Receiver<()>,
+    /// Whether clients are served.
+    serving: watch::Receiver<bool>,
+    beats: Arc<AtomicU64>,
+    shared: Arc<Shared>,
+    /// The connections to the other servers; `None` alone.
+    pub peers: Option<PeerQuorum>,
     /// The core, the log and the snapshot thread, in the order in which they end.
     pub threads: Vec<JoinHandle<()>>,
     /// Held until the process ends.
     _lock: DataDirLock<OsDisk>,
+}
+
+impl Running {
+    /// What a service manager is told from.
+    pub fn report(&self) -> Report {
+        Report {
+            core: self.core.clone(),
+            beats: Arc::clone(&self.beats),
+            serving: self.serving.clone(),
+            shared: Arc::clone(&self.shared),
+        }
+    }
 }
 
 /// Opens the port and the data directory, recovers, and starts every thread.
@@ -62,30 +86,58 @@ pub async fn start(config: &ServerConfig) -> Result<Running, StartError> {
     metrics
         .digest_mismatches_count
         .add(recovered.report.digest_mismatches);
-    let replica = Replica::new(
-        Arc::clone(&shared),
-        replica_config(config, seed),
-        clock.now(),
-        seed,
-    );
-
     let (core, inbox) = core_thread::channel();
-    let writer = LogWriter::new(OsDisk, &storage);
-    let threshold = u64::from(config.storage.fsync_warning_threshold_ms);
-    let (log, log_thread) = log_thread::spawn(writer, core.clone(), Arc::clone(&shared), clock, threshold)?;
+    let is_member = config.ensemble.is_distributed();
+    let (epochs, peers, quorum) = match is_member {
+        true => {
+            let epochs = ensemble::load_epochs(&storage, recovered.last_zxid)?;
+            let (peers, quorum) = ensemble::connect(config, &storage, &core, seed).await?;
+            (epochs, Some(peers), Some(quorum))
+        }
+        false => (Epochs::default(), None, None),
+    };
+    let replica = {
+        let (shared, settings, now) = (Arc::clone(&shared), replica_config(config, seed), clock.now());
+        match is_member {
+            true => {
+                let (tail, last) = (recovered.committed_tail, recovered.last_zxid);
+                let member = ensemble::member_config(config, epochs, tail, last);
+                Replica::member(shared, settings, member, now, seed)
+            }
+            false => Replica::new(shared, settings, now, seed),
+        }
+    };
+    let log_setup = LogSetup {
+        disk: OsDisk,
+        config: storage.clone(),
+        epochs,
+        hash_seed: seed,
+        warning_threshold_ms: config.storage.fsync_warning_threshold_ms.into(),
+    };
+    let (log, log_thread) = log_thread::spawn(log_setup, core.clone(), Arc::clone(&shared), clock)?;
     let purge = config.purge.purge_interval_hours.map(|hours| PurgeSchedule {
         interval: Duration::from_secs(3600 * u64::from(hours)),
         retain: config.purge.snap_retain_count as usize,
     });
     let (snapshots, snapshot_thread) =
         snapshot_thread::spawn(OsDisk, storage, purge, core.clone(), Arc::clone(&shared), clock)?;
-    let core_thread = core_thread::spawn(replica, inbox, log, snapshots, clock)?;
+    let (serving_sender, serving) = watch::channel(false);
+    let (ended, core_ended) = oneshot::channel();
+    let beats = Arc::new(AtomicU64::new(0));
+    let links = CoreLinks {
+        log,
+        snapshots,
+        peers,
+        serving: serving_sender,
+        beats: Arc::clone(&beats),
+        _ended: ended,
+    };
+    let core_thread = core_thread::spawn(replica, inbox, links, clock)?;
 
     let workers = start_workers(config, &shared, &core, clock)?;
-    shared.is_serving.store(true, Relaxed);
     let accept = match listener {
         Some(listener) => {
-            tracing::info!("binding to port {}; serving clients", listener.local_addr()?);
+            tracing::info!("binding to port {}", listener.local_addr()?);
             tokio::spawn(workers.accept(listener))
         }
         None => {
@@ -97,6 +149,11 @@ pub async fn start(config: &ServerConfig) -> Result<Running, StartError> {
     Ok(Running {
         core,
         accept,
+        core_ended,
+        serving,
+        beats,
+        shared,
+        peers: quorum,
         threads,
         _lock: lock,
     })
@@ -146,7 +203,10 @@ fn replica_config(config: &ServerConfig, hash_seed: u64) -> ReplicaConfig {
     let record_bytes_max = record_bytes_max(config);
     let auth = auth_config(&config.auth);
     ReplicaConfig {
-        server_id: STANDALONE_ID,
+        server_id: match config.ensemble.is_distributed() {
+            true => ensemble::my_id(&config.ensemble),
+            false => STANDALONE_ID,
+        },
         prep: PrepConfig {
             auth: auth.clone(),
             digest_enabled: config.storage.digest_enabled,

@@ -3,111 +3,105 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::{Builder, JoinHandle};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use tokio::sync::{oneshot, watch};
 
 use super::clock::Clock;
 use super::log_thread::LogMessage;
+use super::peers::Peers;
+use super::snapshot_thread::SnapshotJob;
 use crate::clock::Now;
 use crate::replica::{Input, Output, Outputs, Replica};
-use crate::tree::SnapshotHead;
+use crate::storage::epochs::Epochs;
 use crate::zab::LogEntry;
-
-/// What reaches the core.
-#[derive(Debug)]
-pub enum CoreMessage {
-    /// Things that happened, in order.
-    Inputs(Vec<Input>),
-    /// The server is stopping.
-    Stop,
-}
 
 /// How the other threads reach the core.
 #[derive(Clone, Debug)]
 pub struct CoreHandle {
-    inbox: Sender<CoreMessage>,
+    inbox: Sender<Vec<Input>>,
 }
 
 impl CoreHandle {
     /// Hands inputs over. After the core has stopped they are dropped: nobody is left to be answered.
     pub fn submit(&self, inputs: Vec<Input>) {
-        let _ = self.inbox.send(CoreMessage::Inputs(inputs));
+        let _ = self.inbox.send(inputs);
     }
 
-    /// Asks the core to stop behind what it has got so far.
+    /// Asks the core to stop behind what it has got so far. A leader hands over first.
     pub fn stop(&self) {
-        let _ = self.inbox.send(CoreMessage::Stop);
+        self.submit(vec![Input::Stop]);
     }
 }
 
 /// The core's inbox.
-pub fn channel() -> (CoreHandle, Receiver<CoreMessage>) {
+pub fn channel() -> (CoreHandle, Receiver<Vec<Input>>) {
     let (sender, receiver) = crossbeam_channel::unbounded();
     (CoreHandle { inbox: sender }, receiver)
 }
 
-/// Starts the thread. It ends on `Stop`; the log thread ends when its queue is dropped here.
+/// Whom the core tells what to do.
+pub struct CoreLinks {
+    /// The log thread, which ends when this is dropped.
+    pub log: Sender<LogMessage>,
+    /// The snapshot thread, likewise.
+    pub snapshots: Sender<SnapshotJob>,
+    /// The other servers; `None` alone.
+    pub peers: Option<Peers>,
+    /// Whether clients are served.
+    pub serving: watch::Sender<bool>,
+    /// Counts what the core has taken: an empty batch shows that it is alive.
+    pub beats: Arc<AtomicU64>,
+    /// Dropped when the core has ended.
+    pub _ended: oneshot::Sender<()>,
+}
+
+/// Starts the thread. It ends when the replica has stopped.
 pub fn spawn(
     replica: Replica,
-    inbox: Receiver<CoreMessage>,
-    log: Sender<LogMessage>,
-    snapshots: Sender<SnapshotHead>,
+    inbox: Receiver<Vec<Input>>,
+    links: CoreLinks,
     clock: Clock,
 ) -> io::Result<JoinHandle<()>> {
-    Builder::new().name("core".into()).spawn(move || {
-        Core {
-            replica,
-            log,
-            snapshots,
-        }
-        .run(&inbox, clock)
-    })
+    Builder::new()
+        .name("core".into())
+        .spawn(move || Core { replica, links }.run(&inbox, clock))
 }
 
 struct Core {
     replica: Replica,
-    log: Sender<LogMessage>,
-    snapshots: Sender<SnapshotHead>,
+    links: CoreLinks,
 }
 
 impl Core {
-    fn run(&mut self, inbox: &Receiver<CoreMessage>, clock: Clock) {
+    fn run(mut self, inbox: &Receiver<Vec<Input>>, clock: Clock) {
         let mut outputs = Outputs::default();
-        self.replica.close_orphans(clock.now(), &mut outputs);
-        self.execute(&mut outputs);
-        loop {
+        self.replica.start(clock.now(), &mut outputs);
+        while self.execute(&mut outputs) {
             let first = match self.replica.next_deadline() {
                 Some(deadline) => inbox.recv_deadline(clock.instant(deadline)),
                 None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             let now = clock.now();
-            let goes_on = match first {
-                Ok(message) => self.take(now, message, &mut outputs) && self.drain(now, inbox, &mut outputs),
-                Err(RecvTimeoutError::Timeout) => {
-                    self.replica.handle(now, Input::Tick, &mut outputs);
-                    true
+            self.links.beats.fetch_add(1, Relaxed);
+            match first {
+                Ok(inputs) => {
+                    self.take(now, inputs, &mut outputs);
+                    self.drain(now, inbox, &mut outputs);
                 }
-                Err(RecvTimeoutError::Disconnected) => false,
-            };
-            self.execute(&mut outputs);
-            if !goes_on {
-                return;
+                Err(RecvTimeoutError::Timeout) => self.replica.handle(now, Input::Tick, &mut outputs),
+                Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
 
     /// Takes what queued up meanwhile, so that one log write and one wake-up serve all of it.
-    fn drain(&mut self, now: Now, inbox: &Receiver<CoreMessage>, outputs: &mut Outputs) -> bool {
+    fn drain(&mut self, now: Now, inbox: &Receiver<Vec<Input>>, outputs: &mut Outputs) {
         for _ in 1..MESSAGES_PER_BATCH {
-            match inbox.try_recv() {
-                Ok(message) => {
-                    if !self.take(now, message, outputs) {
-                        return false;
-                    }
-                }
-                Err(_) => break,
-            }
+            let Ok(inputs) = inbox.try_recv() else { break };
+            self.take(now, inputs, outputs);
         }
         if self
             .replica
@@ -116,32 +110,27 @@ impl Core {
         {
             self.replica.handle(now, Input::Tick, outputs);
         }
-        true
     }
 
-    fn take(&mut self, now: Now, message: CoreMessage, outputs: &mut Outputs) -> bool {
-        match message {
-            CoreMessage::Inputs(inputs) => {
-                for input in inputs {
-                    self.replica.handle(now, input, outputs);
-                }
-                true
-            }
-            CoreMessage::Stop => false,
+    fn take(&mut self, now: Now, inputs: Vec<Input>, outputs: &mut Outputs) {
+        for input in inputs {
+            self.replica.handle(now, input, outputs);
         }
     }
 
-    fn execute(&mut self, outputs: &mut Outputs) {
+    /// False when there is nothing to do any more.
+    fn execute(&mut self, outputs: &mut Outputs) -> bool {
         let mut entries: Vec<LogEntry> = Vec::new();
+        let mut goes_on = true;
         for output in outputs.list.drain(..) {
             match output {
                 Output::AppendLog(entry) => entries.push(entry),
-                Output::RollLog => {
+                // To the others while the own disk is still busy.
+                Output::Send(link, bytes) => self.peers().send(link, bytes),
+                Output::Stopped => goes_on = false,
+                other => {
                     self.append(std::mem::take(&mut entries));
-                    let _ = self.log.send(LogMessage::Roll);
-                }
-                Output::TakeSnapshot(head) => {
-                    let _ = self.snapshots.send(head);
+                    self.execute_one(other);
                 }
             }
         }
@@ -150,13 +139,66 @@ impl Core {
             conn.outbox.wake();
             drop::<Arc<_>>(conn);
         }
+        goes_on
+    }
+
+    fn execute_one(&mut self, output: Output) {
+        match output {
+            Output::RollLog => self.log(LogMessage::Roll),
+            Output::SaveEpochs { accepted, current } => {
+                self.log(LogMessage::SaveEpochs(Epochs { accepted, current }));
+            }
+            Output::FenceLog => self.log(LogMessage::Fence),
+            Output::TruncateLog { to } => self.log(LogMessage::Truncate(to)),
+            Output::InstallTree(tree) => self.log(LogMessage::Install(tree)),
+            Output::DropTree(tree) => self.snapshot(SnapshotJob::Drop(tree)),
+            Output::TakeSnapshot(head) => self.snapshot(SnapshotJob::Take(head)),
+            Output::SendImage { link, head } => {
+                let chunks = self.peers().image(link);
+                self.snapshot(SnapshotJob::Send { head, chunks });
+            }
+            Output::ReadLog {
+                role,
+                link,
+                after,
+                upto,
+            } => self.peers().read_log(role, link, after, upto),
+            Output::ReserveImage(link) => self.peers().reserve_image(link),
+            Output::Notify { to, body } => self.peers().notify(to, body),
+            Output::DialAll => self.peers().dial_all(),
+            Output::Listen { role } => self.peers().listen(role),
+            Output::Connect { role, leader } => self.peers().connect(role, leader),
+            Output::ClosePeer { link, reason } => self.peers().close(link, reason),
+            Output::ResetPeers => self.peers().reset(),
+            Output::Serving(is_serving) => {
+                self.links.serving.send_replace(is_serving);
+            }
+            Output::AppendLog(_) | Output::Send(..) | Output::Stopped => {
+                unreachable!("they are done where they are said")
+            }
+        }
+    }
+
+    fn peers(&mut self) -> &mut Peers {
+        self.links
+            .peers
+            .as_mut()
+            .expect("a server without peers says nothing to them")
     }
 
     fn append(&self, entries: Vec<LogEntry>) {
         if !entries.is_empty() {
-            // The log thread ends the process when it cannot write, so its queue outlives this thread.
-            let _ = self.log.send(LogMessage::Append(entries));
+            self.log(LogMessage::Append(entries));
         }
+    }
+
+    fn log(&self, message: LogMessage) {
+        // The log thread ends the process when it cannot write, so its queue outlives this thread.
+        let _ = self.links.log.send(message);
+    }
+
+    fn snapshot(&self, job: SnapshotJob) {
+        let _ = self.links.snapshots.send(job);
     }
 }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as StdListener, ToSocketAddrs};
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, lookup_host};
 
 use super::start_error::{ListenError, StartError};
 use crate::config::server_config::ClientPortConfig;
@@ -60,3 +60,24 @@ pub fn bind(address: SocketAddr, backlog: u32) -> io::Result<StdListener> {
     socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
     Ok(socket.into())
 }
+
+/// Opens a port for peers on the first of the host's addresses that can be had; an empty host is every
+/// interface.
+pub async fn peer_listener(host: &str, port: u16) -> io::Result<TcpListener> {
+    let candidates: Vec<SocketAddr> = if host.is_empty() {
+        let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+        vec![both, SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))]
+    } else {
+        lookup_host((host, port)).await?.collect()
+    };
+    let mut failure = io::Error::from(io::ErrorKind::NotFound);
+    for address in candidates {
+        match bind(address, PEER_BACKLOG) {
+            Ok(listener) => return TcpListener::from_std(listener),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
+}
+
+const PEER_BACKLOG: u32 = 128;

@@ -1,4 +1,7 @@
-//! Group commit: append all that has queued up, sync once, report how far the log is durable.
+//! The one owner of what is on disk for good: the log, with group commit, and the epoch files.
+//!
+//! Appends are synced together: all that has queued up, one sync, one report. Everything else is done between
+//! two batches, so whatever is reported comes behind what was given before it.
 
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
@@ -12,7 +15,11 @@ use crate::ids::Zxid;
 use crate::replica::Input;
 use crate::shared::Shared;
 use crate::storage::disk::{Disk, DiskError};
+use crate::storage::epochs::{self, Epochs};
+use crate::storage::log_truncate::truncate;
 use crate::storage::log_writer::LogWriter;
+use crate::storage::{StorageConfig, snapshot_stream};
+use crate::tree::DataTree;
 use crate::zab::LogEntry;
 
 /// What reaches the log.
@@ -22,23 +29,44 @@ pub enum LogMessage {
     Append(Vec<LogEntry>),
     /// The next entry starts a new file.
     Roll,
+    /// To be written to the epoch files.
+    SaveEpochs(Epochs),
+    /// To be answered behind everything before it.
+    Fence,
+    /// What comes behind this transaction is to be taken back.
+    Truncate(Zxid),
+    /// This takes the place of logs and snapshots.
+    Install(Box<DataTree>),
+}
+
+/// What the thread works with.
+pub struct LogSetup<D: Disk> {
+    /// Where files are.
+    pub disk: D,
+    /// How they are written.
+    pub config: StorageConfig,
+    /// What the epoch files say.
+    pub epochs: Epochs,
+    /// For a tree that is read again.
+    pub hash_seed: u64,
+    /// A slower sync is logged.
+    pub warning_threshold_ms: u64,
 }
 
 /// Starts the thread. It ends, with everything synced, when the sender is gone.
 pub fn spawn<D: Disk + 'static>(
-    writer: LogWriter<D>,
+    setup: LogSetup<D>,
     core: CoreHandle,
     shared: Arc<Shared>,
     clock: Clock,
-    warning_threshold_ms: u64,
 ) -> std::io::Result<(Sender<LogMessage>, JoinHandle<()>)> {
     let (sender, queue) = crossbeam_channel::unbounded();
     let log = Log {
-        writer,
+        writer: LogWriter::new(setup.disk.clone(), &setup.config),
+        setup,
         core,
         shared,
         clock,
-        warning_threshold_ms,
     };
     let thread = Builder::new().name("log".into()).spawn(move || log.run(&queue))?;
     Ok((sender, thread))
@@ -46,22 +74,26 @@ pub fn spawn<D: Disk + 'static>(
 
 struct Log<D: Disk> {
     writer: LogWriter<D>,
+    setup: LogSetup<D>,
     core: CoreHandle,
     shared: Arc<Shared>,
     clock: Clock,
-    warning_threshold_ms: u64,
 }
 
 impl<D: Disk> Log<D> {
     fn run(mut self, queue: &Receiver<LogMessage>) {
         while let Ok(first) = queue.recv() {
-            let mut upto = None;
-            if let Err(error) = self.take_all(first, queue, &mut upto) {
+            let behind = match self.take_all(first, queue) {
+                Ok(behind) => behind,
                 // Nothing of the batch was acknowledged, and what is on disk is no longer known.
-                end_process(&format!("cannot write the transaction log: {error}"));
-            }
-            if let Some(upto) = upto {
-                self.core.submit(vec![Input::LogDurable { upto }]);
+                Err(error) => end_process(&format!("cannot write the transaction log: {error}")),
+            };
+            match behind {
+                None | Some(LogMessage::Append(_) | LogMessage::Roll) => {}
+                Some(LogMessage::SaveEpochs(epochs)) => self.save_epochs(epochs),
+                Some(LogMessage::Fence) => self.report(Input::LogFenced),
+                Some(LogMessage::Truncate(to)) => self.truncate(to),
+                Some(LogMessage::Install(tree)) => self.install(tree),
             }
         }
         if let Err(error) = self.writer.close() {
@@ -69,23 +101,49 @@ impl<D: Disk> Log<D> {
         }
     }
 
+    /// Appends what has queued up, syncs once and reports. Stops at the first message of another kind, which
+    /// is returned: it comes behind.
     fn take_all(
         &mut self,
         first: LogMessage,
         queue: &Receiver<LogMessage>,
-        upto: &mut Option<Zxid>,
-    ) -> Result<(), DiskError> {
-        let mut bytes = self.take(first, upto);
-        while bytes < BATCH_BYTES_MAX
-            && let Ok(message) = queue.try_recv()
-        {
-            bytes += self.take(message, upto);
+    ) -> Result<Option<LogMessage>, DiskError> {
+        let (mut upto, mut bytes, mut next) = (None, 0, Some(first));
+        while let Some(message) = next.take() {
+            match message {
+                LogMessage::Append(entries) => bytes += self.append(&entries, &mut upto),
+                LogMessage::Roll => self.writer.roll(),
+                LogMessage::SaveEpochs(_)
+                | LogMessage::Fence
+                | LogMessage::Truncate(_)
+                | LogMessage::Install(_) => {
+                    self.sync(upto)?;
+                    return Ok(Some(message));
+                }
+            }
+            if bytes < BATCH_BYTES_MAX {
+                next = queue.try_recv().ok();
+            }
         }
+        self.sync(upto)?;
+        Ok(None)
+    }
+
+    fn append(&mut self, entries: &[LogEntry], upto: &mut Option<Zxid>) -> usize {
+        for entry in entries {
+            self.writer.append(entry.zxid, &entry.encoded);
+            *upto = Some(entry.zxid);
+        }
+        entries.iter().map(|entry| entry.encoded.len()).sum()
+    }
+
+    fn sync(&mut self, upto: Option<Zxid>) -> Result<(), DiskError> {
+        let Some(upto) = upto else { return Ok(()) };
         let start = self.clock.now().mono;
         self.writer.sync()?;
         let took = self.clock.now().mono - start;
         self.shared.metrics.fsynctime.record(took.0);
-        if took.0 > self.warning_threshold_ms {
+        if took.0 > self.setup.warning_threshold_ms {
             self.shared
                 .stats
                 .slow_fsyncs
@@ -95,25 +153,67 @@ impl<D: Disk> Log<D> {
                 took.0
             );
         }
+        self.report(Input::LogDurable { upto });
         Ok(())
     }
 
-    fn take(&mut self, message: LogMessage, upto: &mut Option<Zxid>) -> usize {
-        match message {
-            LogMessage::Append(entries) => {
-                let mut bytes = 0;
-                for entry in entries {
-                    self.writer.append(entry.zxid, &entry.encoded);
-                    bytes += entry.encoded.len();
-                    *upto = Some(entry.zxid);
-                }
-                bytes
-            }
-            LogMessage::Roll => {
-                self.writer.roll();
-                0
-            }
+    fn save_epochs(&mut self, epochs: Epochs) {
+        let LogSetup {
+            disk,
+            config,
+            epochs: saved,
+            ..
+        } = &mut self.setup;
+        if let Err(error) = epochs::save(disk, &config.snap_dir, *saved, epochs) {
+            end_process(&format!("cannot write the epoch files: {error}"));
         }
+        *saved = epochs;
+        let Epochs { accepted, current } = epochs;
+        self.report(Input::EpochsSaved { accepted, current });
+    }
+
+    fn truncate(&mut self, to: Zxid) {
+        self.close_log();
+        let LogSetup {
+            disk,
+            config,
+            hash_seed,
+            ..
+        } = &self.setup;
+        match truncate(disk, config, to, *hash_seed) {
+            Ok(recovered) => {
+                tracing::info!("the log was cut behind {}", recovered.last_zxid);
+                self.report(Input::TreeReplaced(Box::new(recovered.tree)));
+            }
+            Err(error) if error.is_untouched() => {
+                let reason = error.to_string();
+                self.report(Input::CannotTruncate { reason });
+            }
+            Err(error) => end_process(&format!("cannot cut the transaction log: {error}")),
+        }
+    }
+
+    fn install(&mut self, mut tree: Box<DataTree>) {
+        self.close_log();
+        match snapshot_stream::install(&self.setup.disk, &self.setup.config, &mut tree) {
+            Ok(file) => {
+                tracing::info!(file = %file.path.display(), bytes = file.len, "installed the leader's snapshot");
+                self.report(Input::TreeReplaced(tree));
+            }
+            Err(error) => end_process(&format!("cannot install the leader's snapshot: {error}")),
+        }
+    }
+
+    /// No log is open for writing behind this; the next append begins a file.
+    fn close_log(&mut self) {
+        let next = LogWriter::new(self.setup.disk.clone(), &self.setup.config);
+        if let Err(error) = std::mem::replace(&mut self.writer, next).close() {
+            end_process(&format!("cannot write the transaction log: {error}"));
+        }
+    }
+
+    fn report(&self, input: Input) {
+        self.core.submit(vec![input]);
     }
 }
 

@@ -6,6 +6,7 @@
 //! only at the addresses of the own configuration.
 
 mod link;
+pub(super) mod socket;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,14 +17,14 @@ use std::time::Duration;
 use anyhow::Context;
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncReadExt;
-use tokio::net::{TcpListener, TcpStream, lookup_host};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
 use super::clock::Clock;
-use super::listen::bind;
+use super::listen::peer_listener;
 use crate::clock::Millis;
 use crate::ids::ServerId;
 use crate::proto::vote::Handshake;
@@ -388,7 +389,7 @@ impl Peer {
 async fn listen(host: &str, port: u16, attempts: u32) -> anyhow::Result<TcpListener> {
     let mut attempt = 1;
     loop {
-        let error = match listen_once(host, port).await {
+        let error = match peer_listener(host, port).await {
             Ok(listener) => return Ok(listener),
             Err(error) => error,
         };
@@ -406,26 +407,6 @@ async fn listen(host: &str, port: u16, attempts: u32) -> anyhow::Result<TcpListe
         attempt = attempt.saturating_add(1);
         tokio::time::sleep(BIND_PAUSE).await;
     }
-}
-
-async fn listen_once(host: &str, port: u16) -> io::Result<TcpListener> {
-    let candidates: Vec<SocketAddr> = if host.is_empty() {
-        let every = [
-            std::net::IpAddr::from([0u16; 8]),
-            std::net::IpAddr::from([0u8; 4]),
-        ];
-        every.map(|ip| SocketAddr::new(ip, port)).to_vec()
-    } else {
-        lookup_host((host, port)).await?.collect()
-    };
-    let mut failure = io::Error::from(io::ErrorKind::NotFound);
-    for address in candidates {
-        match bind(address, LISTEN_BACKLOG) {
-            Ok(listener) => return TcpListener::from_std(listener),
-            Err(error) => failure = error,
-        }
-    }
-    Err(failure)
 }
 
 /// Lets each connection say who it is, at its own pace.
@@ -491,7 +472,6 @@ const GREETINGS_MAX: usize = 1000;
 const ASK_PAUSE: Millis = Millis(500);
 /// A connection younger than this is not given up because the peer asks for one.
 const LINK_AGE_MIN: Millis = Millis(500);
-const LISTEN_BACKLOG: u32 = 128;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const BIND_PAUSE: Duration = Duration::from_secs(1);
 

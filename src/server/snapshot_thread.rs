@@ -1,19 +1,23 @@
-//! Writes snapshots while the tree goes on changing, and purges what they have made superfluous.
+//! Walks through the tree while it goes on changing: to write snapshots, and to send images to learners. Purges
+//! what snapshots have made superfluous.
 
 use std::io;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
+use bytes::Bytes;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use tokio::sync::mpsc;
 
 use super::clock::Clock;
 use super::core_thread::CoreHandle;
+use crate::proto::quorum::{PacketType, QuorumPacket};
 use crate::replica::Input;
 use crate::shared::Shared;
 use crate::storage::disk::Disk;
-use crate::storage::{StorageConfig, purge, snapshot_writer};
-use crate::tree::{SnapshotCursor, SnapshotHead};
+use crate::storage::{StorageConfig, purge, snapshot_stream, snapshot_writer};
+use crate::tree::{DataTree, SnapshotCursor, SnapshotHead};
 
 /// How often old files are removed, and how many snapshots stay.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +28,22 @@ pub struct PurgeSchedule {
     pub retain: usize,
 }
 
+/// What the thread is asked to do.
+#[derive(Debug)]
+pub enum SnapshotJob {
+    /// Write a snapshot.
+    Take(SnapshotHead),
+    /// Send an image: the SNAP packet, the image, an empty chunk.
+    Send {
+        /// What it begins with.
+        head: SnapshotHead,
+        /// Where it goes.
+        chunks: mpsc::Sender<Bytes>,
+    },
+    /// Free a tree.
+    Drop(Box<DataTree>),
+}
+
 /// Starts the thread. It ends when the sender is gone, after the snapshot it may be writing.
 pub fn spawn<D: Disk>(
     disk: D,
@@ -32,7 +52,7 @@ pub fn spawn<D: Disk>(
     core: CoreHandle,
     shared: Arc<Shared>,
     clock: Clock,
-) -> io::Result<(Sender<SnapshotHead>, JoinHandle<()>)> {
+) -> io::Result<(Sender<SnapshotJob>, JoinHandle<()>)> {
     let (sender, queue) = crossbeam_channel::unbounded();
     let snapshots = Snapshots {
         disk,
@@ -58,7 +78,7 @@ struct Snapshots<D: Disk> {
 }
 
 impl<D: Disk> Snapshots<D> {
-    fn run(self, queue: &Receiver<SnapshotHead>) {
+    fn run(self, queue: &Receiver<SnapshotJob>) {
         let mut next_purge = self.purge_now();
         loop {
             let received = match next_purge {
@@ -66,7 +86,9 @@ impl<D: Disk> Snapshots<D> {
                 None => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             match received {
-                Ok(head) => self.take(&head),
+                Ok(SnapshotJob::Take(head)) => self.take(&head),
+                Ok(SnapshotJob::Send { head, chunks }) => self.send(&head, &chunks),
+                Ok(SnapshotJob::Drop(tree)) => drop(tree),
                 Err(RecvTimeoutError::Timeout) => next_purge = self.purge_now(),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
@@ -98,6 +120,37 @@ impl<D: Disk> Snapshots<D> {
                 );
             }
         }
+        self.core.submit(vec![Input::SnapshotTaken]);
+    }
+
+    /// A learner that goes away in the middle ends it early.
+    fn send(&self, head: &SnapshotHead, chunks: &mpsc::Sender<Bytes>) {
+        let start = self.clock.now().mono;
+        let mut cursor = SnapshotCursor::default();
+        let mut bytes = 0;
+        let mut chunk = Vec::new();
+        QuorumPacket::new(PacketType::Snap, head.zxid, None).encode(&mut chunk);
+        snapshot_stream::encode_begin(head, &mut chunk);
+        loop {
+            let is_last = self
+                .shared
+                .tree
+                .read()
+                .snapshot_chunk(&mut cursor, &mut chunk, CHUNK_BYTES);
+            if is_last {
+                snapshot_stream::encode_end(&mut chunk);
+            }
+            bytes += chunk.len();
+            let is_there = chunks
+                .blocking_send(Bytes::from(std::mem::take(&mut chunk)))
+                .is_ok();
+            if !is_there || is_last {
+                break;
+            }
+        }
+        let is_sent = chunks.blocking_send(Bytes::new()).is_ok();
+        let took = (self.clock.now().mono - start).0;
+        tracing::info!(zxid = %head.zxid, bytes, took_ms = took, is_sent, "image for a learner");
         self.core.submit(vec![Input::SnapshotTaken]);
     }
 

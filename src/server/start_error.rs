@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use thiserror::Error;
 
 use crate::storage::data_dir::DataDirError;
+use crate::storage::epochs::EpochsError;
 use crate::storage::recovery::RecoveryError;
 
 /// A start that failed. The texts begin as the reference's last lines do.
@@ -17,6 +18,12 @@ pub enum StartError {
     /// What is in it cannot be served.
     #[error("Unexpected exception, exiting abnormally: {0}")]
     Recovery(RecoveryError),
+    /// The epoch files do not fit the rest.
+    #[error("Unexpected exception, exiting abnormally: {0}")]
+    Epochs(EpochsError),
+    /// The election port cannot be opened.
+    #[error("Unexpected exception, exiting abnormally: {0:#}")]
+    ElectionPort(anyhow::Error),
     /// The client port cannot be opened.
     #[error("Unexpected exception, exiting abnormally: {0}")]
     Listen(ListenError),
@@ -51,7 +58,11 @@ impl StartError {
     pub fn exit_code(&self) -> u8 {
         match self {
             StartError::DataDir(_) => 3,
-            StartError::Recovery(_) | StartError::Listen(_) | StartError::System(_) => 1,
+            StartError::ElectionPort(_) => 14,
+            StartError::Recovery(_)
+            | StartError::Epochs(_)
+            | StartError::Listen(_)
+            | StartError::System(_) => 1,
         }
     }
 }

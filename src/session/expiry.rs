@@ -43,6 +43,11 @@ impl<T: Copy + Ord> ExpiryQueue<T> {
         }
     }
 
+    /// Takes everything out.
+    pub fn clear(&mut self) {
+        self.buckets.clear();
+    }
+
     /// What has expired at `now`, sorted. It stays in until it is removed.
     pub fn due(&self, now: Millis) -> Vec<T> {
         let mut due: Vec<T> = self

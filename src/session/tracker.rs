@@ -113,6 +113,12 @@ impl SessionTracker {
         self.sessions.get(&session).map(|known| known.timeout_ms)
     }
 
+    /// Forgets all sessions: others see to them now.
+    pub fn clear(&mut self) {
+        self.sessions.clear();
+        self.expiry.clear();
+    }
+
     /// How many sessions are known.
     pub fn len(&self) -> usize {
         self.sessions.len()

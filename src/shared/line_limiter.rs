@@ -23,6 +23,8 @@ pub struct LineLimiters {
     pub renewed_sessions: LineLimiter,
     /// Sessions that expired.
     pub expired_sessions: LineLimiter,
+    /// Transactions of a leader that lead to another digest here.
+    pub digest_mismatches: LineLimiter,
 }
 
 /// Lets a bounded number of lines pass per window of time and counts the others.

@@ -3,15 +3,13 @@
 //!
 //! The epoch is on this server's disk before anybody is told, and `currentEpoch` before NEWLEADER leaves.
 
-use bytes::Bytes;
-
 use super::leader::{Leader, Stage};
 use super::learner_progress::Phase;
 use super::{LinkId, Output};
 use crate::clock::Millis;
 use crate::ids::{Epoch, Zxid};
 use crate::proto::jute::Reader;
-use crate::proto::quorum::{LearnerInfo, PROTOCOL_VERSION, PacketType, QuorumPacket};
+use crate::proto::quorum::{LearnerInfo, PROTOCOL_VERSION, PacketType, QuorumPacket, leader_info};
 
 impl Leader {
     /// The epochs as they stand now; true when a quorum has said which it has seen.
@@ -94,6 +92,13 @@ impl Leader {
                 "it says that it is server {server}, which is this server: two servers have the same myid"
             ));
         }
+        if !self.config.members.contains(&info.server) {
+            let members: Vec<String> = self.config.members.iter().map(|id| id.0.to_string()).collect();
+            return Err(format!(
+                "it says that it is server {server}, but the servers of this configuration are {}",
+                members.join(", ")
+            ));
+        }
         if info.protocol_version < PROTOCOL_VERSION {
             let version = info.protocol_version;
             return Err(format!(
@@ -121,8 +126,8 @@ impl Leader {
         };
         learner.phase = Phase::AwaitAckEpoch;
         learner.heard = now;
-        let version = Bytes::copy_from_slice(&PROTOCOL_VERSION.to_be_bytes());
-        let packet = QuorumPacket::new(PacketType::LeaderInfo, Zxid::new(self.epoch, 0), Some(version));
+        let info = Some(leader_info(true));
+        let packet = QuorumPacket::new(PacketType::LeaderInfo, Zxid::new(self.epoch, 0), info);
         out.push(Output::Send(link, packet.to_bytes()));
     }
 

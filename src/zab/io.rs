@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::LogEntry;
 use crate::ids::{Epoch, ServerId, SessionId, Zxid};
 use crate::proto::acl::Id;
-use crate::proto::quorum::QuorumPacket;
+use crate::proto::quorum::{Handover, QuorumPacket};
 
 /// One TCP connection on the quorum port, of either direction. The driver numbers them and never uses a
 /// number twice.
@@ -183,6 +183,11 @@ pub enum Output {
         /// Whether it goes on here.
         valid: bool,
     },
+    /// Learner: the session is served by another server now. Only our leaders say so.
+    SessionMoved {
+        /// The session.
+        session: SessionId,
+    },
     /// The oldest sync of this server's own clients is answered.
     SyncReply,
     /// The role is over and says nothing more: close all its connections and the listener, stop serving,
@@ -192,5 +197,7 @@ pub enum Output {
         reason: String,
         /// What this server holds must not be built upon: the next learner asks for a snapshot.
         needs_snapshot: bool,
+        /// Learner: the leader has named the next one, so there is no need for an election.
+        handover: Option<Handover>,
     },
 }

@@ -17,7 +17,7 @@ use crate::clock::Millis;
 use crate::ids::{Epoch, ServerId, SessionId, Zxid};
 use crate::proto::jute::{Put, Reader};
 use crate::proto::opcode::OpCode;
-use crate::proto::quorum::{ForwardedRequest, PacketType, QuorumPacket, decode_sessions};
+use crate::proto::quorum::{ForwardedRequest, Handover, PacketType, QuorumPacket, decode_sessions};
 use crate::quorum::verifier::AckSet;
 
 /// A server that was elected to lead.
@@ -67,8 +67,12 @@ pub struct LeaderStatus {
     pub is_active: bool,
     /// Connections, also those that have said nothing yet.
     pub learners: Vec<LearnerStatus>,
-    /// Followers that serve clients and are in time.
+    /// Followers with a vote that serve clients and are in time.
     pub synced_followers: usize,
+    /// Followers without one.
+    pub synced_non_voting_followers: usize,
+    /// Observers.
+    pub synced_observers: usize,
     /// Followers whose history is not complete yet.
     pub pending_syncs: usize,
     /// Proposals that are not committed yet.
@@ -225,12 +229,20 @@ impl Leader {
 
     /// Answers a learner's question about a session.
     pub fn revalidated(&self, link: LinkId, session: SessionId, valid: bool, out: &mut Vec<Output>) {
-        let mut data = Vec::with_capacity(9);
-        data.put_long(session.0);
-        data.put_bool(valid);
-        let packet = QuorumPacket::new(PacketType::Revalidate, Zxid(-1), Some(Bytes::from(data)));
         if self.learners.contains_key(&link) {
-            out.push(Output::Send(link, packet.to_bytes()));
+            out.push(Output::Send(link, about_session(Zxid(-1), session, valid)));
+        }
+    }
+
+    /// Tells the learner that served a session that another server does now. Apache's take no notice of such
+    /// a thing, so they are not told.
+    pub fn session_moved(&self, link: LinkId, session: SessionId, out: &mut Vec<Output>) {
+        if self
+            .learners
+            .get(&link)
+            .is_some_and(|learner| learner.is_zkserver)
+        {
+            out.push(Output::Send(link, about_session(MOVED, session, false)));
         }
     }
 
@@ -243,6 +255,17 @@ impl Leader {
         {
             let reason = format!("server {} looks for another leader", server.0);
             self.end(reason, out);
+        }
+    }
+
+    /// Names the next leader to every learner that understands it. Nothing is proposed behind it.
+    pub fn hand_over(&self, handover: Handover, out: &mut Vec<Output>) {
+        let packet = QuorumPacket::new(PacketType::UpToDate, handover.zxid, Some(handover.to_bytes()));
+        let bytes = packet.to_bytes();
+        for (link, learner) in &self.learners {
+            if learner.is_zkserver && learner.phase == Phase::Up {
+                out.push(Output::Send(*link, bytes.clone()));
+            }
         }
     }
 
@@ -262,6 +285,7 @@ impl Leader {
         out.push(Output::RoleEnded {
             reason,
             needs_snapshot: false,
+            handover: None,
         });
     }
 
@@ -274,7 +298,12 @@ impl Leader {
 
     /// For operators.
     pub fn status(&self) -> LeaderStatus {
-        let followers = || self.learners.values().filter(|learner| !learner.is_observer);
+        let is_voter = |learner: &LearnerProgress| self.config.verifier.is_voter(learner.server);
+        let is_synced =
+            |learner: &LearnerProgress| learner.phase == Phase::Up && self.tick <= learner.synced_until;
+        let count = |wanted: &dyn Fn(&LearnerProgress) -> bool| {
+            self.learners.values().filter(|learner| wanted(learner)).count()
+        };
         let learners = self.learners.iter().map(|(link, learner)| LearnerStatus {
             link: *link,
             server: Some(learner.server).filter(|_| learner.phase != Phase::Hello),
@@ -287,12 +316,10 @@ impl Leader {
             epoch: self.epoch,
             is_active: self.is_active(),
             learners: learners.collect(),
-            synced_followers: followers()
-                .filter(|learner| learner.phase == Phase::Up && self.tick <= learner.synced_until)
-                .count(),
-            pending_syncs: followers()
-                .filter(|learner| learner.is_forwarding() && !learner.is_synced())
-                .count(),
+            synced_followers: count(&|it| is_synced(it) && !it.is_observer && is_voter(it)),
+            synced_non_voting_followers: count(&|it| is_synced(it) && !it.is_observer && !is_voter(it)),
+            synced_observers: count(&|it| is_synced(it) && it.is_observer),
+            pending_syncs: count(&|it| !it.is_observer && it.is_forwarding() && !it.is_synced()),
             outstanding_proposals: self.broadcast.outstanding_count(),
             last_proposed: self.broadcast.last_proposed(),
             last_committed: self.broadcast.last_committed(),
@@ -527,3 +554,13 @@ impl Leader {
         is_late.then(|| "it has not acknowledged a proposal within syncLimit".into())
     }
 }
+
+fn about_session(zxid: Zxid, session: SessionId, valid: bool) -> Bytes {
+    let mut data = Vec::with_capacity(9);
+    data.put_long(session.0);
+    data.put_bool(valid);
+    QuorumPacket::new(PacketType::Revalidate, zxid, Some(Bytes::from(data))).to_bytes()
+}
+
+/// The zxid of a REVALIDATE that answers nothing: it says that the session has moved. Answers have -1.
+pub(super) const MOVED: Zxid = Zxid::ZERO;

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::committed_log::CommittedLog;
 use super::discovery::NOT_COUNTED;
+use super::leader::MOVED;
 use super::{History, Input, LinkId, LogEntry, Output, ZabConfig};
 use crate::clock::Millis;
 use crate::ids::{Epoch, ServerId, SessionId, Zxid};
@@ -16,7 +17,8 @@ use crate::proto::acl::Id;
 use crate::proto::jute::{Put, Reader};
 use crate::proto::opcode::OpCode;
 use crate::proto::quorum::{
-    ForwardedRequest, LearnerInfo, PROTOCOL_VERSION, PacketType, QuorumPacket, put_session,
+    ForwardedRequest, Handover, LearnerInfo, PROTOCOL_VERSION, PacketType, QuorumPacket, is_zkserver_leader,
+    put_session,
 };
 
 /// A server that was told who leads.
@@ -48,6 +50,9 @@ pub struct Learner {
     pub(super) inbox: VecDeque<QuorumPacket>,
     touched: BTreeMap<SessionId, i32>,
     syncs: u64,
+    is_leader_zkserver: bool,
+    /// Who leads next, once the leader has said so.
+    handover: Option<Handover>,
 }
 
 /// Steps of the role, in their order.
@@ -134,6 +139,8 @@ impl Learner {
             inbox: VecDeque::new(),
             touched: BTreeMap::new(),
             syncs: 0,
+            is_leader_zkserver: false,
+            handover: None,
         }
     }
 
@@ -246,6 +253,11 @@ impl Learner {
         self.phase == Phase::Broadcasting
     }
 
+    /// Whether the leader is one of ours.
+    pub fn is_leader_zkserver(&self) -> bool {
+        self.is_leader_zkserver
+    }
+
     /// Whom it learns from, and how far it is.
     pub fn status(&self) -> (ServerId, LearnerState) {
         let state = match self.phase {
@@ -279,6 +291,7 @@ impl Learner {
         out.push(Output::RoleEnded {
             reason,
             needs_snapshot,
+            handover: self.handover,
         });
     }
 
@@ -363,6 +376,18 @@ impl Learner {
         self.tries += 1;
     }
 
+    /// The leader is about to end and has named the next one. A plain UPTODATE says nothing here.
+    fn on_handover(&mut self, packet: &QuorumPacket, out: &mut Vec<Output>) {
+        self.handover = Handover::decode(packet.data.as_deref().unwrap_or_default());
+        if let Some(Handover { leader, .. }) = self.handover {
+            self.end(
+                format!("the leader hands over to server {}", leader.0),
+                false,
+                out,
+            );
+        }
+    }
+
     fn on_tick(&mut self, now: Millis, out: &mut Vec<Output>) {
         if self.phase == Phase::Connecting && now < self.began + self.config.init_limit_ms() {
             if self.retry_at.is_some_and(|at| now >= at) {
@@ -390,6 +415,7 @@ impl Learner {
                 out,
             );
         }
+        self.is_leader_zkserver = is_zkserver_leader(packet.data.as_deref().unwrap_or_default());
         self.epoch = packet.zxid.epoch();
         let accepted = self.history.accepted_epoch;
         if self.epoch < accepted || self.epoch.0 > i64::from(i32::MAX) {
@@ -452,6 +478,7 @@ impl Learner {
                     .long()
                     .and_then(|session| Ok((SessionId(session), reader.bool()?)));
                 match answer {
+                    Ok((session, _)) if packet.zxid == MOVED => out.push(Output::SessionMoved { session }),
                     Ok((session, valid)) => out.push(Output::Revalidated { session, valid }),
                     Err(error) => self.end(format!("bad REVALIDATE from the leader: {error}"), false, out),
                 }
@@ -464,7 +491,7 @@ impl Learner {
             | PacketType::CommitAndActivate
             | PacketType::Inform
             | PacketType::InformAndActivate => self.on_history_packet(packet, out),
-            PacketType::UpToDate => {}
+            PacketType::UpToDate => self.on_handover(&packet, out),
             PacketType::Request
             | PacketType::Ack
             | PacketType::NewLeader

@@ -20,6 +20,8 @@ mod synchronization;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 
 pub use broadcast::{Broadcast, LogEntry};
@@ -40,6 +42,8 @@ pub struct ZabConfig {
     pub me: ServerId,
     /// Who votes.
     pub verifier: QuorumVerifier,
+    /// Who is in the list of servers, with a vote or without: others are not let in.
+    pub members: BTreeSet<ServerId>,
     /// The membership as text, with its version: what NEWLEADER carries.
     pub config_text: Bytes,
     /// The version in that text.

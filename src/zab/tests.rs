@@ -22,6 +22,7 @@ fn config(me: i64, voters: i64) -> ZabConfig {
     ZabConfig {
         me: ServerId(me),
         verifier: QuorumVerifier::majority((1..=voters).map(ServerId)),
+        members: (1..=9).map(ServerId).collect(),
         config_text: Bytes::from_static(b"version=0"),
         config_version: 0,
         tick_ms: 1000,

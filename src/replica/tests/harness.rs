@@ -236,6 +236,7 @@ impl World {
         self.execute(outputs);
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "what only members say")]
     pub fn execute(&mut self, outputs: Outputs) {
         for output in outputs.list {
             match output {
@@ -245,6 +246,8 @@ impl World {
                 }
                 Output::RollLog => self.done.push("roll".into()),
                 Output::TakeSnapshot(head) => self.done.push(format!("snapshot {}", head.zxid.0)),
+                Output::Serving(_) => {}
+                other => panic!("a server that stands alone says {other:?}"),
             }
         }
         self.woken

@@ -321,7 +321,7 @@ fn sessions_found_on_disk_start_a_fresh_timeout_and_orphans_end() {
     }
     let mut world = World::on(tree, Setup::default());
     let mut outputs = crate::replica::Outputs::default();
-    world.replica.close_orphans(world.now, &mut outputs);
+    world.replica.start(world.now, &mut outputs);
     world.execute(outputs);
     world.finish();
     let other = world.session(40_000);

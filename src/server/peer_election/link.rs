@@ -1,15 +1,13 @@
 //! One connection of the election port: how it is made, and what goes over it.
 
 use std::io;
-use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 
+use super::socket::{SILENCE_MAX, connect_any, notice_silence};
 use super::{Deliver, PeerEvent};
 use crate::ids::ServerId;
 use crate::quorum::members::MemberAddress;
@@ -21,35 +19,16 @@ pub(super) async fn dial(
     handshake: &[u8],
     is_kept: bool,
 ) -> io::Result<Option<TcpStream>> {
-    let mut attempts = JoinSet::new();
-    for address in addresses {
-        attempts.spawn(async move {
-            let mut attempts = JoinSet::new();
-            for resolved in lookup_host((address.host.as_str(), address.election_port)).await? {
-                attempts.spawn(TcpStream::connect(resolved));
-            }
-            first(attempts).await
-        });
-    }
-    let mut stream = first(attempts).await?;
+    let addresses = addresses
+        .into_iter()
+        .map(|address| (address.host, address.election_port));
+    let mut stream = connect_any(addresses).await?;
     stream.write_all(handshake).await?;
     if is_kept {
         return Ok(Some(stream));
     }
     stream.shutdown().await?;
     Ok(None)
-}
-
-/// The first attempt that succeeds; the others are given up.
-async fn first(mut attempts: JoinSet<io::Result<TcpStream>>) -> io::Result<TcpStream> {
-    let mut failure = io::Error::from(io::ErrorKind::NotFound);
-    while let Some(Ok(outcome)) = attempts.join_next().await {
-        match outcome {
-            Ok(stream) => return Ok(stream),
-            Err(error) => failure = error,
-        }
-    }
-    Err(failure)
 }
 
 /// Sends and receives until the connection ends.
@@ -60,25 +39,12 @@ pub(super) async fn serve(
     outgoing: watch::Receiver<Option<Bytes>>,
     deliver: &Deliver,
 ) -> io::Result<()> {
-    notice_silence(&stream)?;
+    notice_silence(&stream, SILENCE_MAX)?;
     let (reader, writer) = stream.split();
     tokio::select! {
         outcome = receive(reader, unread, with, deliver) => outcome,
         outcome = send_newest(writer, outgoing) => outcome,
     }
-}
-
-/// The protocol has no keepalive of its own: without this a peer that lost its power looks alive for ever.
-fn notice_silence(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let socket = SockRef::from(stream);
-    let keepalive = TcpKeepalive::new()
-        .with_time(SILENCE_MAX)
-        .with_interval(Duration::from_secs(1));
-    socket.set_tcp_keepalive(&keepalive)?;
-    #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(Some(SILENCE_MAX))?;
-    Ok(())
 }
 
 async fn receive(
@@ -131,5 +97,3 @@ async fn send_newest(
 
 /// The longest message that the reference takes.
 const FRAME_BYTES_MAX: usize = 524_288;
-/// Peers that have not confirmed what was sent for so long are gone.
-const SILENCE_MAX: Duration = Duration::from_secs(5);

@@ -39,7 +39,12 @@ fn an_ensemble_is_read_in_full() {
 fn rules_between_members_are_checked() {
     for (my_id, lines, text) in [
         (None, ENSEMBLE, "<dir>/zoo.cfg:1: myid file is missing"),
-        (Some("9"), ENSEMBLE, "<dir>/zoo.cfg: My id 9 not in the peer list"),
+        (
+            Some("9"),
+            ENSEMBLE,
+            "<dir>/zoo.cfg: My id 9 not in the peer list: <dir>/data/myid says 9, \
+             and the server.N lines here have the numbers 1, 2, 3, 4;",
+        ),
         (Some("x"), ENSEMBLE, "<dir>/data/myid: found \"x\""),
         (Some(""), ENSEMBLE, "<dir>/data/myid: is empty"),
         (
@@ -59,7 +64,7 @@ fn rules_between_members_are_checked() {
         ),
         (
             Some("1"),
-            "server.1=a:1:2\nserver.2=a:1:2:observer",
+            "server.1=a:1:2\nserver.2=a:3:4:observer",
             "<dir>/zoo.cfg: observers need an ensemble",
         ),
         (
@@ -93,6 +98,59 @@ fn rules_between_members_are_checked() {
         assert_eq!(errors.len(), 1, "{lines}: {errors:?}");
         assert!(errors[0].starts_with(text), "{lines}: {errors:?}");
     }
+}
+
+#[test]
+fn two_lines_do_not_speak_for_one_server_nor_two_servers_for_one_port() {
+    for (lines, texts) in [
+        (
+            "server.1=a:1:2\nserver.2=b:1:2\nserver.1=c:1:2",
+            &["<dir>/zoo.cfg:5: server.1: server 1 is already at <dir>/zoo.cfg:3;"][..],
+        ),
+        (
+            "server.1=a:1:2\nserver.01=c:1:2",
+            &["<dir>/zoo.cfg:4: server.01: server 1 is already at <dir>/zoo.cfg:3;"],
+        ),
+        (
+            "server.1=a:1:2\nserver.2=A:1:3",
+            &["<dir>/zoo.cfg:4: server.2: A:1 is server.1's already (<dir>/zoo.cfg:3);"],
+        ),
+        (
+            "server.1=[::1]:1:2\nserver.2=[::1]:2:1",
+            &[
+                "<dir>/zoo.cfg:4: server.2: [::1]:2 is server.1's already",
+                "<dir>/zoo.cfg:4: server.2: [::1]:1 is server.1's already",
+            ],
+        ),
+        ("server.1=a:1:2\nserver.2=b:1:2", &[]),
+        ("server.1=a:1:2\nserver.2=a:3:4", &[]),
+    ] {
+        let place = with_my_id(Some("1"), &format!("initLimit=1\n{lines}\nsyncLimit=1"));
+        let errors = place.problems(&place.load(), Severity::Error);
+        assert_eq!(errors.len(), texts.len(), "{lines}: {errors:?}");
+        for (error, text) in errors.iter().zip(texts) {
+            assert!(error.starts_with(text), "{lines}: {errors:?}");
+        }
+    }
+}
+
+#[test]
+fn a_foreign_id_names_the_file_with_the_list() {
+    let place = with_my_id(Some("3"), "initLimit=1\nsyncLimit=1\n");
+    let list = place.dir.path().join("members");
+    fs::write(&list, "server.1=a:1:2\nserver.2=b:1:2\n").unwrap();
+    let main = fs::read_to_string(place.path()).unwrap();
+    fs::write(
+        place.path(),
+        main + &format!("dynamicConfigFile={}", list.display()),
+    )
+    .unwrap();
+    let errors = place.problems(&place.load(), Severity::Error);
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(
+        errors[0].starts_with("<dir>/members: My id 3 not in the peer list: <dir>/data/myid says 3,"),
+        "{errors:?}"
+    );
 }
 
 #[test]

@@ -48,7 +48,7 @@ fn keys_that_ask_for_nothing_are_silent() {
     for line in [
         "admin.enableServer=false",
         "localSessionsEnabled=false",
-        "leaderServes=yes",
+        "closeSessionTxn.enabled=true",
         "dataLogDir=./log",
     ] {
         let place = Place::zoo_cfg(line);
@@ -198,6 +198,49 @@ static FIELDS: &[Case] = &[
     }),
     ("standaloneEnabled=true", |c| c.ensemble.standalone_enabled),
     ("reconfigEnabled=true", |c| c.ensemble.reconfig_enabled),
+    ("leaderServes=no", |c| !c.ensemble.leader_serves),
+    ("leaderServes=yes", |c| c.ensemble.leader_serves),
+    ("cnxTimeout=700", |c| c.ensemble.cnx_timeout_ms == 700),
+    ("quorumCnxnTimeoutMs=900", |c| {
+        c.ensemble.quorum_cnxn_timeout_ms == Some(900)
+    }),
+    ("quorumCnxnTimeoutMs=-1", |c| {
+        c.ensemble.quorum_cnxn_timeout_ms.is_none()
+    }),
+    ("electionPortBindRetry=0", |c| {
+        c.ensemble.election_port_bind_retry == 0
+    }),
+    ("electionPortBindRetry=9", |c| {
+        c.ensemble.election_port_bind_retry == 9
+    }),
+    ("fastleader.minNotificationInterval=50", |c| {
+        c.ensemble.fle_min_interval_ms == 50 && c.ensemble.fle_max_interval_ms == 60_000
+    }),
+    ("fastleader.maxNotificationInterval=5000", |c| {
+        c.ensemble.fle_max_interval_ms == 5_000 && c.ensemble.fle_min_interval_ms == 200
+    }),
+    ("fastleader.maxNotificationInterval=5", |c| {
+        c.ensemble.fle_max_interval_ms == 200
+    }),
+    ("leader.maxTimeToWaitForEpoch=40", |c| {
+        c.ensemble.max_time_to_wait_for_epoch_ms == Some(40)
+    }),
+    ("leader.maxTimeToWaitForEpoch=-1", |c| {
+        c.ensemble.max_time_to_wait_for_epoch_ms.is_none()
+    }),
+    ("forceSnapshotSync=true", |c| c.ensemble.force_snapshot_sync),
+    ("connectToLearnerMasterLimit=4", |c| {
+        c.ensemble.connect_to_learner_master_limit_ticks == Some(4)
+    }),
+    ("connectToLearnerMasterLimit=0", |c| {
+        c.ensemble.connect_to_learner_master_limit_ticks.is_none()
+    }),
+    ("multiAddress.enabled=true", |c| {
+        c.ensemble.is_multi_address_enabled
+    }),
+    ("sync.asksQuorum=false", |c| !c.ensemble.sync_asks_quorum),
+    ("sync.asksQuorum=true", |c| c.ensemble.sync_asks_quorum),
+    ("truncateApacheLearners=true", |c| c.ensemble.truncates_apache),
     ("quorumListenOnAllIPs=true", |c| c.ensemble.listen_on_all_ips),
     ("electionAlg=3", |c| {
         c.ensemble == ServerConfig::default().ensemble
@@ -246,6 +289,14 @@ const WRONG_VALUES: &[(&str, &str)] = &[
     (
         "forceSync=false",
         "forceSync: found \"false\", allowed are yes and no",
+    ),
+    (
+        "leaderServes=false",
+        "leaderServes: found \"false\", allowed are yes and no",
+    ),
+    (
+        "cnxTimeout=0",
+        "cnxTimeout: found \"0\", it must be a whole number from 1 to 2147483647 (milliseconds)",
     ),
     ("skipACL=true", "skipACL: found \"true\", allowed are yes and no"),
     ("electionAlg=2", "electionAlg: found \"2\", only 3 is supported"),
@@ -321,6 +372,10 @@ const WRONG_VALUES: &[(&str, &str)] = &[
 ];
 
 const WARNINGS: &[(&str, &str)] = &[
+    (
+        "fastleader.maxNotificationInterval=5",
+        "fastleader.maxNotificationInterval: 5 is less than fastleader.minNotificationInterval, 200 is used",
+    ),
     (
         "tickTime=2000 #comment",
         "tickTime: read as \"2000\"; a comment needs a line of its own",

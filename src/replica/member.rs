@@ -1,0 +1,180 @@
+//! A member of an ensemble: its elections, its roles one after another, and what it holds between them.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use hashbrown::HashMap;
+
+use crate::clock::{Millis, Now};
+use crate::election::{self, Election, ElectionConfig};
+use crate::ids::{ConnId, Epoch, SessionId};
+use crate::proto::connect::ConnectRequest;
+use crate::proto::quorum::Handover;
+use crate::shared::ConnShared;
+use crate::tree::DataTree;
+use crate::zab::{self, CommittedLog, LinkId, LogEntry, Zab, ZabConfig};
+
+/// What a member has to know of its ensemble, and what it found on its disk.
+pub struct MemberConfig {
+    /// For its roles.
+    pub zab: ZabConfig,
+    /// For its elections.
+    pub election: ElectionConfig,
+    /// `leaderServes`: whether a leader has clients of its own.
+    pub leader_serves: bool,
+    /// The `acceptedEpoch` file.
+    pub accepted_epoch: Epoch,
+    /// The `currentEpoch` file.
+    pub current_epoch: Epoch,
+    /// The newest transactions; they end where the tree does.
+    pub committed_log: CommittedLog,
+}
+
+pub(super) struct Member {
+    pub election: Election,
+    pub zab: Zab,
+    pub zab_config: ZabConfig,
+    pub is_observer: bool,
+    pub leader_serves: bool,
+    /// Counts the roles: what comes from the connections of an earlier one is dropped.
+    pub role: u64,
+    /// What the files say.
+    pub epochs: (Epoch, Epoch),
+    /// What a role ended with and the next one begins with. `None` while there is a role.
+    pub rest: Option<Rest>,
+    /// The next learner asks for a snapshot.
+    pub needs_snapshot: bool,
+    /// Said by the election and the role, and not done yet.
+    pub election_outputs: Vec<election::Output>,
+    pub zab_outputs: Vec<zab::Output>,
+    /// Of a leader: which server has each session. One that is not here has not been heard of yet.
+    pub owners: HashMap<SessionId, Owner, foldhash::fast::FixedState>,
+    /// Of a learner: clients whose sessions the leader was asked about.
+    pub revalidating: VecDeque<(SessionId, ConnId, ConnectRequest)>,
+    /// Of a learner: forwarded requests, by their xids, whose connections are gone. What comes of them must
+    /// not be taken for the answer to a later request of the session.
+    pub abandoned: BTreeMap<SessionId, VecDeque<i32>>,
+    /// Of a learner: when it was last asked which sessions are alive.
+    pub asked_at: Millis,
+    /// Of a learner: the image that was received, or is waited for.
+    pub image: Image,
+    /// The log is asked to replace the tree, or will be once the tree is no longer being walked.
+    pub replacement: Option<Replacement>,
+    /// Of a leader that ends: until when it tries to hand over.
+    pub handing_over: Option<Millis>,
+    /// Size of the last, the smallest and the largest proposal of this leader.
+    pub proposal_bytes: [i64; 3],
+    pub looking_since: Millis,
+    pub election_ms: Option<u64>,
+    pub active_since: Option<Millis>,
+}
+
+/// Who has a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// This server.
+    Here,
+    /// The learner at the other end.
+    Learner(LinkId),
+}
+
+/// What a member holds while it has no role.
+pub(super) struct Rest {
+    /// Ends where the tree does.
+    pub window: CommittedLog,
+    /// Given to the log and not committed: with the log on disk they go to the tree.
+    pub uncommitted: Vec<LogEntry>,
+    pub handover: Option<Handover>,
+}
+
+/// An image and who wants it, whichever comes first.
+#[derive(Default)]
+pub(super) enum Image {
+    #[default]
+    None,
+    Wanted(LinkId),
+    Received(LinkId, Box<DataTree>),
+}
+
+/// What is to take the place of the tree.
+pub(super) enum Replacement {
+    /// Waits until the tree is no longer being walked.
+    Waiting(super::Output),
+    /// With the log.
+    UnderWay,
+}
+
+impl Member {
+    pub fn new(config: MemberConfig, now: Now, hash_seed: u64) -> Member {
+        Member {
+            is_observer: config.election.is_observer,
+            election: Election::new(config.election),
+            zab: Zab::Looking,
+            zab_config: config.zab,
+            leader_serves: config.leader_serves,
+            role: 0,
+            epochs: (config.accepted_epoch, config.current_epoch),
+            rest: Some(Rest {
+                window: config.committed_log,
+                uncommitted: Vec::new(),
+                handover: None,
+            }),
+            needs_snapshot: false,
+            election_outputs: Vec::new(),
+            zab_outputs: Vec::new(),
+            owners: HashMap::with_hasher(foldhash::fast::FixedState::with_seed(hash_seed)),
+            revalidating: VecDeque::new(),
+            abandoned: BTreeMap::new(),
+            asked_at: now.mono,
+            image: Image::None,
+            replacement: None,
+            handing_over: None,
+            proposal_bytes: [-1; 3],
+            looking_since: now.mono,
+            election_ms: None,
+            active_since: None,
+        }
+    }
+
+    /// Hands something to the role.
+    pub fn step(&mut self, now: Now, input: zab::Input) {
+        self.zab.step(now.mono, input, &mut self.zab_outputs);
+    }
+
+    /// Hands something to the election.
+    pub fn elect(&mut self, now: Now, input: election::Input<'_>) {
+        self.election.step(now.mono, input, &mut self.election_outputs);
+    }
+
+    pub fn tick(&mut self, now: Now) {
+        if self.zab.next_deadline().is_some_and(|at| at <= now.mono) {
+            self.step(now, zab::Input::Tick);
+        }
+        if self.election.next_deadline().is_some_and(|at| at <= now.mono) {
+            self.elect(now, election::Input::Tick);
+        }
+    }
+
+    pub fn next_deadline(&self) -> Option<Millis> {
+        let deadlines = [
+            self.zab.next_deadline(),
+            self.election.next_deadline(),
+            self.handing_over,
+        ];
+        deadlines.into_iter().flatten().min()
+    }
+
+    /// A learner will tell its leader that the session of this connection is alive, if it was heard from.
+    pub fn touch(&mut self, conn: &ConnShared) {
+        if let Zab::Learning(learner) = &mut self.zab
+            && conn.last_heard() >= self.asked_at
+            && conn.session_id() != SessionId(0)
+        {
+            learner.touch(conn.session_id(), conn.timeout_ms());
+        }
+    }
+
+    /// Whether it proposes.
+    pub fn leads(&self) -> bool {
+        matches!(&self.zab, Zab::Leading(leader) if leader.is_active()) && self.handing_over.is_none()
+    }
+}

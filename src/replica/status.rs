@@ -1,0 +1,72 @@
+//! What the server is in its ensemble, for those who ask.
+
+use super::{Ensemble, Replica};
+use crate::shared::{LeadingStatus, LearnerLine, Mode, RoleStatus, ZabState};
+use crate::zab::{Leader, LearnerState, Zab};
+
+impl Replica {
+    /// Publishes the role. Called when it changes, and now and then for its figures.
+    pub(super) fn publish(&self) {
+        let Ensemble::Member(member) = &self.ensemble else {
+            return;
+        };
+        let mut status = RoleStatus {
+            mode: Mode::Looking,
+            state: ZabState::Election,
+            leader: None,
+            epoch: member.epochs.1,
+            active_since_ms: member.active_since.map(|at| at.0),
+            election_ms: member.election_ms,
+            leading: None,
+        };
+        match &member.zab {
+            Zab::Looking => {}
+            Zab::Learning(learner) => {
+                let (leader, state) = learner.status();
+                status.mode = match member.is_observer {
+                    true => Mode::Observer,
+                    false => Mode::Follower,
+                };
+                status.leader = Some(leader);
+                status.state = match state {
+                    LearnerState::Discovery => ZabState::Discovery,
+                    LearnerState::Synchronization => ZabState::Synchronization,
+                    LearnerState::Broadcast => ZabState::Broadcast,
+                    LearnerState::Ended => ZabState::Election,
+                };
+            }
+            Zab::Leading(leader) => {
+                status.mode = Mode::Leader;
+                status.leader = Some(member.zab_config.me);
+                status.state = match leader.is_active() {
+                    true => ZabState::Broadcast,
+                    false => ZabState::Discovery,
+                };
+                status.leading = Some(leading(leader, member.proposal_bytes));
+            }
+        }
+        *self.shared.role.lock() = status;
+    }
+}
+
+fn leading(leader: &Leader, proposal_bytes: [i64; 3]) -> LeadingStatus {
+    let status = leader.status();
+    let learners = status.learners.iter().filter_map(|learner| {
+        Some(LearnerLine {
+            server: learner.server?,
+            is_observer: learner.is_observer,
+            is_up: learner.is_up,
+            acked: learner.acked,
+        })
+    });
+    LeadingStatus {
+        learners: learners.collect(),
+        synced_followers: status.synced_followers,
+        synced_non_voting_followers: status.synced_non_voting_followers,
+        synced_observers: status.synced_observers,
+        pending_syncs: status.pending_syncs,
+        last_proposed: status.last_proposed,
+        last_committed: status.last_committed,
+        proposal_bytes,
+    }
+}
