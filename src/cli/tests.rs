@@ -162,18 +162,17 @@ fn all_configuration_errors_are_printed_and_nothing_starts() {
 }
 
 #[test]
-fn an_ensemble_is_refused_in_one_clear_line() {
+fn a_myid_that_the_list_lacks_is_refused_in_one_clear_line() {
     let lines = "initLimit=1\nsyncLimit=1\nserver.1=a:1:2\nserver.2=b:1:2\nserver.3=c:1:2\n";
     let place = Place::new(lines);
-    fs::write(place.data_dir().join("myid"), "1").unwrap();
+    fs::write(place.data_dir().join("myid"), "3").unwrap();
+    assert_eq!(place.run(&["check"]).code, ExitCode::SUCCESS);
+    fs::write(place.data_dir().join("myid"), "4").unwrap();
     for command in ["start-foreground", "check"] {
         let outcome = place.run(&[command]);
         assert_eq!(outcome.code, ExitCode::from(2));
         let text = outcome.out + &outcome.err;
-        assert!(
-            text.contains("error: an ensemble is not served yet"),
-            "{command}: {text}"
-        );
+        assert!(text.contains("no line server.4"), "{command}: {text}");
     }
 }
 

@@ -13,6 +13,7 @@ use crate::ids::{SessionId, Zxid};
 use crate::metrics::{Metrics, ResponseSize};
 use crate::proto::frame::FourLetterWord;
 use crate::proto::opcode::OpCode;
+use crate::shared::{Mode, RoleStatus};
 
 use java_text::{address, date, double};
 
@@ -24,6 +25,8 @@ pub trait ServerView {
     fn environment(&self) -> Vec<(String, String)>;
     /// The figures of `srvr`.
     fn status(&self) -> Status;
+    /// The part in the ensemble.
+    fn role(&self) -> RoleStatus;
     /// Gauges beside those of the status.
     fn gauges(&self) -> Gauges;
     /// Everything counted.
@@ -36,6 +39,8 @@ pub trait ServerView {
     fn connections(&self) -> Vec<Connection>;
     /// Sessions by the time at which they expire, in milliseconds since the Unix epoch.
     fn session_buckets(&self) -> Vec<(i64, Vec<SessionId>)>;
+    /// Every session of the ensemble with its timeout in milliseconds, in ascending order.
+    fn global_sessions(&self) -> Vec<(SessionId, i32)>;
     /// Paths of ephemerals by owner.
     fn ephemerals(&self) -> Vec<(SessionId, Vec<String>)>;
     /// Connections by the time at which they are closed if nothing is heard, in milliseconds since the epoch.
@@ -55,20 +60,11 @@ pub trait ServerView {
     fn reset_server_stats(&self);
 }
 
-/// What part the server plays.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Alone.
-    Standalone,
-}
-
 /// The figures of `srvr`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Status {
     /// As in `3.9.5-<revision>, built on <date>`.
     pub version: String,
-    /// What part the server plays.
-    pub mode: Mode,
     /// Of requests, least, mean and greatest, in milliseconds.
     pub latency_ms: (u64, f64, u64),
     /// Packets received, words included.
@@ -96,7 +92,7 @@ pub struct Gauges {
     pub approximate_data_size: u64,
     /// Sessions.
     pub global_sessions: usize,
-    /// Milliseconds since the server began to serve.
+    /// Milliseconds since the server began to serve in its present role.
     pub uptime_ms: u64,
     /// Of this process.
     pub open_file_descriptor_count: u64,
@@ -129,6 +125,27 @@ pub struct Conf {
     pub client_port_listen_backlog: i32,
     /// 0 when standalone.
     pub server_id: i64,
+    /// Of a member of an ensemble.
+    pub ensemble: Option<EnsembleConf>,
+}
+
+/// What an ensemble adds to `conf`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EnsembleConf {
+    /// Ticks.
+    pub init_limit: i32,
+    /// Ticks.
+    pub sync_limit: i32,
+    /// Of this server, one for each address.
+    pub election_ports: Vec<u16>,
+    /// Of this server, one for each address.
+    pub quorum_ports: Vec<u16>,
+    /// Whether this server is listed without a vote.
+    pub is_observer: bool,
+    /// How many servers vote.
+    pub quorum_size: usize,
+    /// The list of servers, without a newline at its end.
+    pub membership: String,
 }
 
 /// One line of `cons`.
@@ -245,11 +262,14 @@ pub fn respond(word: FourLetterWord, rest: &[u8], whitelist: &Whitelist, server:
     out
 }
 
-impl Mode {
-    fn name(self) -> &'static str {
-        match self {
-            Mode::Standalone => "standalone",
-        }
+/// What `srvr` and `mntr` call a part (QuorumStats.Provider). The name of `Looking` shows only elsewhere.
+pub fn mode_name(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Standalone => "standalone",
+        Mode::Looking => "leaderelection",
+        Mode::Leader => "leader",
+        Mode::Follower => "follower",
+        Mode::Observer => "observer",
     }
 }
 
@@ -270,7 +290,7 @@ fn stmk(out: &mut String, rest: &[u8]) -> std::fmt::Result {
 fn srvr(out: &mut String, server: &dyn ServerView) -> std::fmt::Result {
     let status = server.status();
     writeln!(out, "Zookeeper version: {}", status.version)?;
-    figures(out, &status)
+    figures(out, &status, &server.role())
 }
 
 fn stat(out: &mut String, server: &dyn ServerView) -> std::fmt::Result {
@@ -281,10 +301,10 @@ fn stat(out: &mut String, server: &dyn ServerView) -> std::fmt::Result {
         out.write_str(")\n")?;
     }
     out.write_str("\n")?;
-    figures(out, &status)
+    figures(out, &status, &server.role())
 }
 
-fn figures(out: &mut String, status: &Status) -> std::fmt::Result {
+fn figures(out: &mut String, status: &Status, role: &RoleStatus) -> std::fmt::Result {
     let (min, avg, max) = status.latency_ms;
     writeln!(out, "Latency min/avg/max: {min}/{}/{max}", double(avg))?;
     writeln!(out, "Received: {}", status.received)?;
@@ -292,8 +312,13 @@ fn figures(out: &mut String, status: &Status) -> std::fmt::Result {
     writeln!(out, "Connections: {}", status.connections_count)?;
     writeln!(out, "Outstanding: {}", status.outstanding)?;
     writeln!(out, "Zxid: {}", status.zxid)?;
-    writeln!(out, "Mode: {}", status.mode.name())?;
-    writeln!(out, "Node count: {}", status.node_count)
+    writeln!(out, "Mode: {}", mode_name(role.mode))?;
+    writeln!(out, "Node count: {}", status.node_count)?;
+    let Some(leading) = role.leading.as_ref().filter(|_| role.mode == Mode::Leader) else {
+        return Ok(());
+    };
+    let [last, min, max] = leading.proposal_bytes;
+    writeln!(out, "Proposal sizes last/min/max: {last}/{min}/{max}")
 }
 
 /// A line about a connection up to where its session would go on.
@@ -348,7 +373,33 @@ fn conf(out: &mut String, server: &dyn ServerView) -> std::fmt::Result {
     writeln!(out, "minSessionTimeout={}", conf.min_session_timeout)?;
     writeln!(out, "maxSessionTimeout={}", conf.max_session_timeout)?;
     writeln!(out, "clientPortListenBacklog={}", conf.client_port_listen_backlog)?;
-    writeln!(out, "serverId={}", conf.server_id)
+    writeln!(out, "serverId={}", conf.server_id)?;
+    conf.ensemble
+        .map_or(Ok(()), |ensemble| ensemble_conf(out, &ensemble))
+}
+
+fn ensemble_conf(out: &mut String, conf: &EnsembleConf) -> std::fmt::Result {
+    writeln!(
+        out,
+        "initLimit={}\nsyncLimit={}",
+        conf.init_limit, conf.sync_limit
+    )?;
+    writeln!(out, "electionAlg={FAST_LEADER_ELECTION}")?;
+    writeln!(out, "electionPort={}", ports(&conf.election_ports))?;
+    writeln!(out, "quorumPort={}", ports(&conf.quorum_ports))?;
+    writeln!(out, "peerType={}", u8::from(conf.is_observer))?;
+    write!(out, "membership: \n{}", conf.membership)
+}
+
+/// Each once, since the addresses of a server usually share theirs.
+fn ports(ports: &[u16]) -> String {
+    let mut texts: Vec<String> = Vec::new();
+    for port in ports.iter().map(u16::to_string) {
+        if !texts.contains(&port) {
+            texts.push(port);
+        }
+    }
+    texts.join("|")
 }
 
 fn dirs(out: &mut String, server: &dyn ServerView) -> std::fmt::Result {
@@ -358,9 +409,14 @@ fn dirs(out: &mut String, server: &dyn ServerView) -> std::fmt::Result {
 
 fn dump(out: &mut String, server: &dyn ServerView) -> std::fmt::Result {
     writeln!(out, "SessionTracker dump:")?;
-    buckets(out, "Session", &server.session_buckets(), |out, session| {
-        writeln!(out, "\t{session}")
-    })?;
+    match server.role().mode {
+        Mode::Follower | Mode::Observer => global_sessions(out, server)?,
+        Mode::Standalone | Mode::Leader | Mode::Looking => {
+            buckets(out, "Session", &server.session_buckets(), |out, session| {
+                writeln!(out, "\t{session}")
+            })?;
+        }
+    }
     let ephemerals = server.ephemerals();
     writeln!(out, "ephemeral nodes dump:")?;
     writeln!(out, "Sessions with Ephemerals ({}):", ephemerals.len())?;
@@ -373,6 +429,14 @@ fn dump(out: &mut String, server: &dyn ServerView) -> std::fmt::Result {
     buckets(out, "Connections", &connections, |out, (peer, session)| {
         writeln!(out, "\tip: {} sessionId: {session}", address(peer))
     })
+}
+
+/// Sessions as a learner knows them: when they expire is the leader's affair.
+fn global_sessions(out: &mut String, server: &dyn ServerView) -> std::fmt::Result {
+    let sessions = server.global_sessions();
+    writeln!(out, "Global Sessions({}):", sessions.len())?;
+    let mut sessions = sessions.iter();
+    sessions.try_for_each(|(session, timeout_ms)| writeln!(out, "{session}\t{timeout_ms}ms"))
 }
 
 fn buckets<T>(
@@ -446,6 +510,8 @@ fn op_name(op: OpCode) -> &'static str {
 }
 
 const NOT_SERVING: &str = "This ZooKeeper instance is not currently serving requests";
+/// `electionAlg`: the only one that is left.
+const FAST_LEADER_ELECTION: u8 = 3;
 /// The mask that Apache's server starts with.
 const TRACE_MASK: i64 = 306;
 

@@ -2,6 +2,7 @@
 //!
 //! Dashboards break over a missing name, so those are here, too, that nothing in this server moves.
 
+use super::set::MetricSet;
 use super::summary::{Counter, Histogram, Summary};
 
 /// One metric, for whoever prints them all.
@@ -13,6 +14,10 @@ pub enum Metric<'a> {
     Summary(&'a Summary),
     /// The same, and quantiles.
     Histogram(&'a Histogram),
+    /// A summary for each server.
+    SummarySet(&'a MetricSet<Summary>),
+    /// A summary with quantiles for each server.
+    HistogramSet(&'a MetricSet<Histogram>),
 }
 
 macro_rules! metrics {
@@ -20,6 +25,8 @@ macro_rules! metrics {
         counters { $($counter:ident)* }
         summaries { $($summary:ident)* }
         histograms { $($histogram:ident)* }
+        summary_sets { $($summary_set:ident)* }
+        histogram_sets { $($histogram_set:ident)* }
     ) => {
         /// All counters and summaries of a server.
         #[derive(Debug, Default)]
@@ -28,6 +35,10 @@ macro_rules! metrics {
             $(#[doc = concat!("Sums up `", stringify!($summary), "`.")] pub $summary: Summary,)*
             $(#[doc = concat!("Sums up `", stringify!($histogram), "`, with quantiles.")]
             pub $histogram: Histogram,)*
+            $(#[doc = concat!("Sums up `N_", stringify!($summary_set), "` of server N.")]
+            pub $summary_set: MetricSet<Summary>,)*
+            $(#[doc = concat!("Sums up `N_", stringify!($histogram_set), "` of server N, with quantiles.")]
+            pub $histogram_set: MetricSet<Histogram>,)*
         }
 
         impl Metrics {
@@ -36,6 +47,8 @@ macro_rules! metrics {
                 $(visit(stringify!($counter), Metric::Counter(&self.$counter));)*
                 $(visit(stringify!($summary), Metric::Summary(&self.$summary));)*
                 $(visit(stringify!($histogram), Metric::Histogram(&self.$histogram));)*
+                $(visit(stringify!($summary_set), Metric::SummarySet(&self.$summary_set));)*
+                $(visit(stringify!($histogram_set), Metric::HistogramSet(&self.$histogram_set));)*
             }
         }
     };
@@ -83,6 +96,8 @@ metrics! {
         sync_processor_queue_and_flush_time_ms sync_processor_queue_flush_time_ms
         sync_processor_queue_time_ms updatelatency write_commitproc_time_ms write_final_proc_time_ms
     }
+    summary_sets { learner_handler_qp_size }
+    histogram_sets { ack_latency learner_handler_qp_time_ms }
 }
 
 impl Metrics {
@@ -92,6 +107,8 @@ impl Metrics {
             Metric::Counter(counter) => counter.reset(),
             Metric::Summary(summary) => summary.reset(),
             Metric::Histogram(histogram) => histogram.reset(),
+            Metric::SummarySet(set) => set.each(&mut |_, summary| summary.reset()),
+            Metric::HistogramSet(set) => set.each(&mut |_, histogram| histogram.reset()),
         });
     }
 }
@@ -110,7 +127,7 @@ mod tests {
             names.insert(name);
             count += 1;
         });
-        assert_eq!((names.len(), count), (116, 116));
+        assert_eq!((names.len(), count), (119, 119));
         assert!(names.contains("fsynctime"));
     }
 
@@ -120,9 +137,25 @@ mod tests {
         metrics.commit_count.add(1);
         metrics.fsynctime.record(2);
         metrics.readlatency.record(3);
+        let (one, two) = (1, 2);
+        metrics
+            .learner_handler_qp_size
+            .record(one, |queue| queue.record(4));
+        metrics.ack_latency.record(two, |latency| latency.record(5));
         metrics.reset();
         assert_eq!(metrics.commit_count.value(), 0);
         assert_eq!(metrics.fsynctime.count(), 0);
         assert_eq!(metrics.readlatency.quantiles().p50, 0);
+        let (mut sizes, mut latencies) = (Vec::new(), Vec::new());
+        let each_size = &mut |server, size: &Summary| sizes.push((server, size.count()));
+        metrics.learner_handler_qp_size.each(each_size);
+        let each_latency =
+            &mut |server, latency: &Histogram| latencies.push((server, latency.quantiles().p50));
+        metrics.ack_latency.each(each_latency);
+        assert_eq!(
+            (sizes, latencies),
+            (vec![(one, 0)], vec![(two, 0)]),
+            "names stay where their values go"
+        );
     }
 }

@@ -11,7 +11,7 @@ use super::member::{Image, Replacement, Rest};
 use super::{Ensemble, Input, Output, Outputs, PeerEvent, Replica};
 use crate::clock::Now;
 use crate::election::{self, Vote};
-use crate::ids::{Epoch, ServerId};
+use crate::ids::{Epoch, ServerId, Zxid};
 use crate::proto::quorum::{Handover, PacketType};
 use crate::proto::txn;
 use crate::proto::vote::PeerState;
@@ -340,8 +340,13 @@ impl Replica {
         }
     }
 
-    fn on_tree_replaced(&mut self, now: Now, tree: Box<DataTree>, outputs: &mut Outputs) {
+    fn on_tree_replaced(&mut self, now: Now, mut tree: Box<DataTree>, outputs: &mut Outputs) {
         let zxid = tree.last_processed_zxid();
+        if let Ensemble::Member(member) = &self.ensemble {
+            // An image shows the leader's list; each server goes by its own.
+            let made_at = Zxid(member.zab_config.config_version);
+            tree.set_config(&member.zab_config.config_text, made_at, now.wall_ms);
+        }
         let old = mem::replace(&mut *self.shared.tree.write(), *tree);
         outputs.list.push(Output::DropTree(Box::new(old)));
         self.prep.clear();

@@ -21,7 +21,7 @@ use super::report::Report;
 use super::snapshot_thread::{self, PurgeSchedule};
 use super::start_error::StartError;
 use super::workers::{AcceptConfig, Workers};
-use super::{ensemble, listen};
+use super::{ensemble, four_letter, listen};
 use crate::auth::{AuthConfig, DigestAlg};
 use crate::client::ClientConfig;
 use crate::client::four_letter::{Conf, Whitelist};
@@ -77,8 +77,12 @@ pub async fn start(config: &ServerConfig) -> Result<Running, StartError> {
     let storage = storage_config(config);
     let lock = data_dir::open(&OsDisk, &storage).map_err(StartError::DataDir)?;
     let listener = listen::client_listener(&config.client_port)?;
-    let recovered = recovery::recover(&OsDisk, &storage, seed).map_err(StartError::Recovery)?;
+    let mut recovered = recovery::recover(&OsDisk, &storage, seed).map_err(StartError::Recovery)?;
     report(&recovered, clock.now().mono);
+    let is_member = config.ensemble.is_distributed();
+    if is_member {
+        ensemble::show_members(config, &mut recovered.tree, clock.now());
+    }
     let tick = Millis(u64::from(config.session.tick_time_ms));
     let shared = Arc::new(Shared::new(recovered.tree, SessionTracker::new(tick, seed), seed));
     let metrics = &shared.metrics;
@@ -87,7 +91,6 @@ pub async fn start(config: &ServerConfig) -> Result<Running, StartError> {
         .digest_mismatches_count
         .add(recovered.report.digest_mismatches);
     let (core, inbox) = core_thread::channel();
-    let is_member = config.ensemble.is_distributed();
     let (epochs, peers, quorum) = match is_member {
         true => {
             let epochs = ensemble::load_epochs(&storage, recovered.last_zxid)?;
@@ -283,7 +286,11 @@ fn conf(config: &ServerConfig) -> Conf {
             server_config::DEFAULT_LISTEN_BACKLOG => -1,
             backlog => number(backlog),
         },
-        server_id: 0,
+        server_id: match config.ensemble.is_distributed() {
+            true => config.ensemble.my_id.map_or(0, |id| id.0),
+            false => 0,
+        },
+        ensemble: four_letter::ensemble_conf(&config.ensemble),
     }
 }
 

@@ -11,6 +11,7 @@ use super::peer_election::{self, PeerElectionConfig};
 use super::peer_quorum::{self, PeerQuorum, PeerQuorumConfig};
 use super::peers::{Peers, election_input, quorum_input};
 use super::start_error::StartError;
+use crate::clock::Now;
 use crate::config::ServerConfig;
 use crate::config::members::members;
 use crate::config::server_config::EnsembleConfig;
@@ -20,6 +21,7 @@ use crate::quorum::members::{MemberAddress, Members};
 use crate::replica::MemberConfig;
 use crate::storage::StorageConfig;
 use crate::storage::epochs::{self, Epochs};
+use crate::tree::DataTree;
 use crate::zab::{CommittedLog, ZabConfig};
 
 /// This server's number. A configuration of an ensemble without one is not accepted.
@@ -37,6 +39,16 @@ pub fn load_epochs(storage: &StorageConfig, last: Zxid) -> Result<Epochs, StartE
         );
     }
     Ok(epochs)
+}
+
+/// The list of servers, in `/zookeeper/config`.
+pub fn show_members(config: &ServerConfig, tree: &mut DataTree, now: Now) {
+    let members = members(&config.ensemble);
+    tree.set_config(
+        members.to_text().as_bytes(),
+        Zxid(members.version as i64),
+        now.wall_ms,
+    );
 }
 
 /// For the replica.

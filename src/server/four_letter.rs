@@ -9,14 +9,16 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::clock::Clock;
 use crate::client::four_letter::{
-    Conf, Connection, Gauges, Mode, ServerView, SessionStats, Status, Whitelist, respond,
+    Conf, Connection, EnsembleConf, Gauges, ServerView, SessionStats, Status, Whitelist, respond,
 };
 use crate::clock::{Millis, Now};
+use crate::config::members;
+use crate::config::server_config::{EnsembleConfig, LearnerType, QuorumAddress};
 use crate::ids::{ConnId, SessionId};
 use crate::metrics::{Metrics, ResponseSize};
 use crate::proto::frame::FourLetterWord;
 use crate::proto::opcode::OpCode;
-use crate::shared::{ConnShared, Shared};
+use crate::shared::{ConnShared, Mode, RoleStatus, Shared, ZabState};
 
 /// Answers four-letter words for one server.
 pub struct FourLetterAnswers {
@@ -77,7 +79,15 @@ impl View<'_> {
 
 impl ServerView for View<'_> {
     fn is_serving(&self) -> bool {
-        self.shared().is_serving.load(Relaxed)
+        // A member between two roles has nothing to show.
+        let is_active = match self.role() {
+            RoleStatus {
+                mode: Mode::Standalone,
+                ..
+            } => true,
+            role => role.state == ZabState::Broadcast,
+        };
+        is_active && self.shared().is_serving.load(Relaxed)
     }
 
     fn environment(&self) -> Vec<(String, String)> {
@@ -93,7 +103,6 @@ impl ServerView for View<'_> {
         let latency = &shared.stats.latency;
         Status {
             version: version_text(),
-            mode: Mode::Standalone,
             latency_ms: (latency.min(), latency.avg(), latency.max()),
             received: shared.stats.packets_received.load(Relaxed),
             sent: shared.stats.packets_sent.load(Relaxed),
@@ -104,8 +113,13 @@ impl ServerView for View<'_> {
         }
     }
 
+    fn role(&self) -> RoleStatus {
+        self.shared().role.lock().clone()
+    }
+
     fn gauges(&self) -> Gauges {
         let shared = self.shared();
+        let active_since = shared.role.lock().active_since_ms.map(Millis);
         let (ephemerals_count, approximate_data_size, global_sessions) = {
             let tree = shared.tree.read();
             (
@@ -119,7 +133,7 @@ impl ServerView for View<'_> {
             watch_count: shared.watches.count(),
             approximate_data_size,
             global_sessions,
-            uptime_ms: (self.now.mono - self.answers.started).0,
+            uptime_ms: (self.now.mono - active_since.unwrap_or(self.answers.started)).0,
             open_file_descriptor_count: fs::read_dir("/proc/self/fd").map_or(0, |dir| dir.count() as u64),
             max_file_descriptor_count: rustix::process::getrlimit(rustix::process::Resource::Nofile)
                 .current
@@ -152,6 +166,14 @@ impl ServerView for View<'_> {
         buckets
             .into_iter()
             .map(|(at, sessions)| (self.wall(at), sessions))
+            .collect()
+    }
+
+    fn global_sessions(&self) -> Vec<(SessionId, i32)> {
+        let tree = self.shared().tree.read();
+        let sessions = tree.sessions().iter();
+        sessions
+            .map(|(session, timeout_ms)| (*session, *timeout_ms))
             .collect()
     }
 
@@ -220,6 +242,28 @@ impl ServerView for View<'_> {
         self.shared().metrics.reset();
         self.shared().response_size.reset();
     }
+}
+
+/// What `conf` says of the ensemble, if there is one to be a member of.
+pub fn ensemble_conf(config: &EnsembleConfig) -> Option<EnsembleConf> {
+    if !config.is_distributed() {
+        return None;
+    }
+    let own = config.my_id.and_then(|id| config.servers.get(&id));
+    let ports = |port: fn(&QuorumAddress) -> u16| -> Vec<u16> {
+        own.map_or(Vec::new(), |own| own.addresses.iter().map(port).collect())
+    };
+    let ticks = |limit: Option<u32>| limit.map_or(0, |ticks| i32::try_from(ticks).unwrap_or(i32::MAX));
+    let members = members(config);
+    Some(EnsembleConf {
+        init_limit: ticks(config.init_limit_ticks),
+        sync_limit: ticks(config.sync_limit_ticks),
+        election_ports: ports(|address| address.election_port),
+        quorum_ports: ports(|address| address.quorum_port),
+        is_observer: own.map_or(config.peer_type, |own| own.learner_type) == LearnerType::Observer,
+        quorum_size: config.participants_count(),
+        membership: members.to_text(),
+    })
 }
 
 /// The version as monitoring expects it: Apache's number whose contract this server keeps, then our own
@@ -326,3 +370,6 @@ const JAVA_NAMES: [&str; 7] = [
     "java.io.tmpdir",
     "java.compiler",
 ];
+
+#[cfg(test)]
+mod tests;

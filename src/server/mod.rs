@@ -43,7 +43,11 @@ pub fn run(config: &ServerConfig) -> Result<(), StartError> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let notifier = Arc::new(Notifier::from_env());
         notifier.status("loading the database");
-        let running = assemble::start(config).await?;
+        let running = tokio::select! {
+            started = assemble::start(config) => started?,
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+        };
         let reports = tokio::spawn(report::run(Arc::clone(&notifier), running.report()));
         let name = tokio::select! {
             _ = terminate.recv() => "SIGTERM",

@@ -17,7 +17,7 @@ use std::time::Duration;
 use anyhow::Context;
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncReadExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{AbortHandle, JoinSet};
@@ -393,8 +393,10 @@ async fn listen(host: &str, port: u16, attempts: u32) -> anyhow::Result<TcpListe
             Ok(listener) => return Ok(listener),
             Err(error) => error,
         };
+        // A name that is not known yet, as that of a new container, is waited for as long as it takes.
+        let is_unknown = !host.is_empty() && lookup_host((host, port)).await.is_err();
         let host = if host.is_empty() { "every interface" } else { host };
-        if attempt == attempts {
+        if attempt == attempts && !is_unknown {
             return Err(error).with_context(|| {
                 format!(
                     "cannot listen on {host}, election port {port}: another server may use it already, or \
@@ -404,7 +406,7 @@ async fn listen(host: &str, port: u16, attempts: u32) -> anyhow::Result<TcpListe
             });
         }
         tracing::warn!("cannot listen on {host}, election port {port}: {error}; trying again");
-        attempt = attempt.saturating_add(1);
+        attempt = attempt.saturating_add(u32::from(!is_unknown));
         tokio::time::sleep(BIND_PAUSE).await;
     }
 }

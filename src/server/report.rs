@@ -25,7 +25,10 @@ pub struct Report {
 
 /// Tells it until it is aborted. Ready is said once, when clients are served for the first time.
 pub async fn run(notifier: Arc<Notifier>, mut report: Report) {
-    let pause = notifier.watchdog_interval().unwrap_or(STATUS_PAUSE).min(STATUS_PAUSE);
+    let pause = notifier
+        .watchdog_interval()
+        .unwrap_or(STATUS_PAUSE)
+        .min(STATUS_PAUSE);
     let mut ticks = interval(pause);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut last_status, mut last_beats, mut is_ready) = (String::new(), None, false);
@@ -68,7 +71,10 @@ fn status_line(is_serving: bool, role: &RoleStatus) -> String {
     };
     let serving = if is_serving { "serving" } else { "not serving yet" };
     match role.leader {
-        Some(leader) => format!("{mode}, {serving}; epoch {}, server {} leads", role.epoch.0, leader.0),
+        Some(leader) => format!(
+            "{mode}, {serving}; epoch {}, server {} leads",
+            role.epoch.0, leader.0
+        ),
         None => format!("{mode}, {serving}"),
     }
 }

@@ -62,7 +62,7 @@ pub struct LeadingStatus {
     pub synced_non_voting_followers: usize,
     /// Observers that are in time.
     pub synced_observers: usize,
-    /// Followers whose history is not complete yet.
+    /// Requests of clients to `sync` that wait for a proposal before them (Leader.getNumPendingSyncs).
     pub pending_syncs: usize,
     /// The newest proposal.
     pub last_proposed: Zxid,

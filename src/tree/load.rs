@@ -11,7 +11,9 @@ use super::path::split_parent;
 use super::{AclId, DataTree, digest};
 use crate::ids::{SessionId, Zxid};
 use crate::proto::acl::{Acl, RawAcls, perms};
+use crate::proto::opcode::OpCode;
 use crate::proto::stat::StatPersisted;
+use crate::proto::txn::TxnHeader;
 
 /// Why the nodes of a snapshot are not a tree.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -133,10 +135,27 @@ impl DataTree {
         self.add_built_in("/zookeeper", AclId::BUILT_IN, StatPersisted::default());
         self.add_built_in("/zookeeper/quota", AclId::BUILT_IN, StatPersisted::default());
         let config_acl = self.acls.intern(&config_acl);
-        self.add_built_in("/zookeeper/config", config_acl, config_stat);
+        self.add_built_in(CONFIG_PATH, config_acl, config_stat);
         self.acls.purge_unused();
         self.last_processed_zxid = zxid;
         self.loading = None;
+    }
+
+    /// Shows the list of servers in `/zookeeper/config` (ZKDatabase.initConfigInZKDatabase). No transaction: each
+    /// server shows the list that it has, at the zxid of the reconfiguration that made it.
+    pub fn set_config(&mut self, text: &[u8], made_at: Zxid, wall_ms: i64) {
+        let shown = self.lookup(CONFIG_PATH);
+        if shown.is_some_and(|node| node.data() == Some(text)) {
+            return;
+        }
+        let header = TxnHeader {
+            client_id: SessionId(0),
+            cxid: 0,
+            zxid: made_at,
+            time: wall_ms,
+            code: OpCode::SetData.code(),
+        };
+        self.set_data(&header, CONFIG_PATH, Some(text), -1, &mut ());
     }
 
     fn add_built_in(&mut self, path: &str, acl: AclId, stat: StatPersisted) {
@@ -217,3 +236,5 @@ impl DataTree {
             .expect("loading goes from empty to finish_load")
     }
 }
+
+const CONFIG_PATH: &str = "/zookeeper/config";

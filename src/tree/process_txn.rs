@@ -239,7 +239,7 @@ impl DataTree {
         }
     }
 
-    fn set_data(
+    pub(super) fn set_data(
         &mut self,
         header: &TxnHeader,
         path: &str,

@@ -2,15 +2,20 @@
 
 use std::fmt::{self, Write};
 
-use super::{ServerView, double};
-use crate::metrics::{Metric, Summary};
+use super::{Gauges, ServerView, double, mode_name};
+use crate::metrics::{Histogram, Metric, Summary};
+use crate::shared::{LeadingStatus, Mode, RoleStatus, ZabState};
 
-/// Version and state first, then gauges, then counters and summaries.
+/// Version and states first, then gauges, then counters and summaries.
 pub(super) fn mntr(out: &mut String, server: &dyn ServerView) -> fmt::Result {
     let status = server.status();
+    let role = server.role();
     let (latency_min, latency_avg, latency_max) = status.latency_ms;
     line(out, "version", &status.version)?;
-    line(out, "server_state", status.mode.name())?;
+    line(out, "server_state", mode_name(role.mode))?;
+    if let Some(name) = peer_name(role.mode) {
+        line(out, "peer_state", format!("{name}{}", state_suffix(role.state)))?;
+    }
     line(out, "avg_latency", double(latency_avg))?;
     line(out, "min_latency", latency_min)?;
     line(out, "max_latency", latency_max)?;
@@ -21,18 +26,11 @@ pub(super) fn mntr(out: &mut String, server: &dyn ServerView) -> fmt::Result {
     line(out, "znode_count", status.node_count)?;
 
     let gauges = server.gauges();
-    line(out, "ephemerals_count", gauges.ephemerals_count)?;
-    line(out, "watch_count", gauges.watch_count)?;
-    line(out, "approximate_data_size", gauges.approximate_data_size)?;
-    line(out, "global_sessions", gauges.global_sessions)?;
-    line(out, "uptime", gauges.uptime_ms)?;
-    line(
-        out,
-        "open_file_descriptor_count",
-        gauges.open_file_descriptor_count,
-    )?;
-    line(out, "max_file_descriptor_count", gauges.max_file_descriptor_count)?;
-    line(out, "auth_failed_count", gauges.auth_failed_count)?;
+    put_gauges(out, &gauges)?;
+    if let Some(ensemble) = server.conf().ensemble {
+        line(out, "quorum_size", ensemble.quorum_size)?;
+    }
+    put_role(out, &role, &gauges)?;
 
     let size = server.response_size();
     line(out, "last_client_response_size", size.last())?;
@@ -49,19 +47,100 @@ pub(super) fn mntr(out: &mut String, server: &dyn ServerView) -> fmt::Result {
     written
 }
 
+fn put_gauges(out: &mut String, gauges: &Gauges) -> fmt::Result {
+    line(out, "ephemerals_count", gauges.ephemerals_count)?;
+    line(out, "watch_count", gauges.watch_count)?;
+    line(out, "approximate_data_size", gauges.approximate_data_size)?;
+    line(out, "global_sessions", gauges.global_sessions)?;
+    line(out, "uptime", gauges.uptime_ms)?;
+    line(
+        out,
+        "open_file_descriptor_count",
+        gauges.open_file_descriptor_count,
+    )?;
+    line(out, "max_file_descriptor_count", gauges.max_file_descriptor_count)?;
+    line(out, "auth_failed_count", gauges.auth_failed_count)
+}
+
+/// What only one role has.
+fn put_role(out: &mut String, role: &RoleStatus, gauges: &Gauges) -> fmt::Result {
+    match (role.mode, &role.leading) {
+        (Mode::Leader, Some(leading)) => {
+            line(out, "leader_uptime", gauges.uptime_ms)?;
+            put_leading(out, leading)
+        }
+        (Mode::Observer, _) => line(
+            out,
+            "observer_master_id",
+            role.leader.map_or(-1, |leader| leader.0),
+        ),
+        (Mode::Standalone | Mode::Looking | Mode::Follower | Mode::Leader, _) => Ok(()),
+    }
+}
+
+fn put_leading(out: &mut String, leading: &LeadingStatus) -> fmt::Result {
+    let non_voting = leading.synced_non_voting_followers;
+    line(out, "learners", leading.learners.len())?;
+    // Apache counts those without a vote in both.
+    line(out, "synced_followers", leading.synced_followers + non_voting)?;
+    line(out, "synced_non_voting_followers", non_voting)?;
+    line(out, "synced_observers", leading.synced_observers)?;
+    line(out, "pending_syncs", leading.pending_syncs)?;
+    let [last, min, max] = leading.proposal_bytes;
+    line(out, "last_proposal_size", last)?;
+    line(out, "min_proposal_size", min)?;
+    line(out, "max_proposal_size", max)
+}
+
+/// The part as a state of the peer (QuorumPeer.getPeerState); a server that is alone is no peer.
+fn peer_name(mode: Mode) -> Option<&'static str> {
+    match mode {
+        Mode::Standalone => None,
+        Mode::Looking => Some("looking"),
+        Mode::Leader => Some("leading"),
+        Mode::Follower => Some("following"),
+        Mode::Observer => Some("observing"),
+    }
+}
+
+fn state_suffix(state: ZabState) -> &'static str {
+    match state {
+        ZabState::Election => "",
+        ZabState::Discovery => " - discovery",
+        ZabState::Synchronization => " - synchronization",
+        ZabState::Broadcast => " - broadcast",
+    }
+}
+
 fn put_metric(out: &mut String, name: &str, metric: Metric<'_>) -> fmt::Result {
     match metric {
         Metric::Counter(counter) => line(out, name, counter.value()),
         Metric::Summary(summary) => put_summary(out, name, summary),
-        Metric::Histogram(histogram) => {
-            put_summary(out, name, histogram.summary())?;
-            let quantiles = histogram.quantiles();
-            writeln!(out, "zk_p50_{name}\t{}", quantiles.p50)?;
-            writeln!(out, "zk_p95_{name}\t{}", quantiles.p95)?;
-            writeln!(out, "zk_p99_{name}\t{}", quantiles.p99)?;
-            writeln!(out, "zk_p999_{name}\t{}", quantiles.p999)
+        Metric::Histogram(histogram) => put_histogram(out, name, histogram),
+        Metric::SummarySet(set) => {
+            let mut written = Ok(());
+            set.each(&mut |server, summary| {
+                written = written.and_then(|()| put_summary(out, &format!("{server}_{name}"), summary));
+            });
+            written
+        }
+        Metric::HistogramSet(set) => {
+            let mut written = Ok(());
+            set.each(&mut |server, histogram| {
+                written = written.and_then(|()| put_histogram(out, &format!("{server}_{name}"), histogram));
+            });
+            written
         }
     }
+}
+
+fn put_histogram(out: &mut String, name: &str, histogram: &Histogram) -> fmt::Result {
+    put_summary(out, name, histogram.summary())?;
+    let quantiles = histogram.quantiles();
+    writeln!(out, "zk_p50_{name}\t{}", quantiles.p50)?;
+    writeln!(out, "zk_p95_{name}\t{}", quantiles.p95)?;
+    writeln!(out, "zk_p99_{name}\t{}", quantiles.p99)?;
+    writeln!(out, "zk_p999_{name}\t{}", quantiles.p999)
 }
 
 fn put_summary(out: &mut String, name: &str, summary: &Summary) -> fmt::Result {

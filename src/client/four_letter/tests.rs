@@ -3,6 +3,8 @@ use std::collections::BTreeSet;
 
 use super::*;
 
+mod roles;
+
 /// A server in the state that the reference server was in when its texts were taken.
 struct Sample {
     is_serving: bool,
@@ -10,6 +12,8 @@ struct Sample {
     response_size: ResponseSize,
     connections: Vec<Connection>,
     resets: Cell<(u32, u32)>,
+    role: RoleStatus,
+    ensemble: Option<EnsembleConf>,
 }
 
 const SESSION: SessionId = SessionId(0x0100_000f_d47f_0076);
@@ -47,6 +51,8 @@ fn sample() -> Sample {
             },
         ],
         resets: Cell::default(),
+        role: RoleStatus::default(),
+        ensemble: None,
     }
 }
 
@@ -65,7 +71,6 @@ impl ServerView for Sample {
     fn status(&self) -> Status {
         Status {
             version: "3.9.5-0, built on 2026-02-11 20:18 UTC".into(),
-            mode: Mode::Standalone,
             latency_ms: (0, 0.326_17, 7),
             received: 2,
             sent: 1,
@@ -74,6 +79,10 @@ impl ServerView for Sample {
             zxid: Zxid(0x1f),
             node_count: 5,
         }
+    }
+
+    fn role(&self) -> RoleStatus {
+        self.role.clone()
     }
 
     fn gauges(&self) -> Gauges {
@@ -104,6 +113,7 @@ impl ServerView for Sample {
             max_session_timeout: 40_000,
             client_port_listen_backlog: -1,
             server_id: 0,
+            ensemble: self.ensemble.clone(),
         }
     }
 
@@ -113,6 +123,10 @@ impl ServerView for Sample {
 
     fn session_buckets(&self) -> Vec<(i64, Vec<SessionId>)> {
         vec![(1_795_224_161_000, vec![SESSION])]
+    }
+
+    fn global_sessions(&self) -> Vec<(SessionId, i32)> {
+        vec![(SessionId(-1), 4000), (SESSION, 30_000)]
     }
 
     fn ephemerals(&self) -> Vec<(SessionId, Vec<String>)> {

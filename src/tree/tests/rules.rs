@@ -213,3 +213,17 @@ fn a_small_node_takes_at_most_250_bytes() {
     let per_node = bytes / count;
     assert!((230..=250).contains(&per_node), "{per_node} bytes per node");
 }
+
+#[test]
+fn the_list_of_servers_is_shown_outside_of_transactions() {
+    let mut tree = DataTree::new(1);
+    let (digest, zxid) = (tree.digest(), tree.last_processed_zxid());
+    tree.set_config(b"server.1=h:1:2:participant\nversion=7", Zxid(7), 99);
+    let node = tree.lookup("/zookeeper/config").unwrap();
+    let stat = node.stat();
+    assert_eq!(node.data(), Some(&b"server.1=h:1:2:participant\nversion=7"[..]));
+    assert_eq!((stat.mzxid, stat.mtime, stat.version), (Zxid(7), 99, -1));
+    tree.set_config(b"server.1=h:1:2:participant\nversion=7", Zxid(7), 100);
+    assert_eq!(tree.lookup("/zookeeper/config").unwrap().stat().mtime, 99);
+    assert_eq!((tree.digest(), tree.last_processed_zxid()), (digest, zxid));
+}

@@ -1,0 +1,139 @@
+use std::path::PathBuf;
+
+use super::*;
+use crate::config::server_config::QuorumServer;
+use crate::ids::{ServerId, Zxid};
+use crate::proto::txn::{Txn, TxnHeader};
+use crate::session::tracker::SessionTracker;
+use crate::tree::DataTree;
+
+fn answers() -> FourLetterAnswers {
+    let shared = Shared::new(DataTree::new(1), SessionTracker::new(Millis(2000), 1), 1);
+    shared.is_serving.store(true, Relaxed);
+    FourLetterAnswers {
+        whitelist: Whitelist::All,
+        conf: Conf::default(),
+        dirs: (PathBuf::new(), PathBuf::new()),
+        shared: Arc::new(shared),
+        clock: Clock::start(),
+        started: Millis(0),
+    }
+}
+
+fn ask(answers: &FourLetterAnswers, word: &[u8; 4]) -> String {
+    let word = FourLetterWord::from_bytes(*word).unwrap();
+    answers.answer(word, &[], ConnId(1))
+}
+
+#[test]
+fn a_member_shows_itself_only_in_a_role_that_serves() {
+    let answers = answers();
+    assert!(ask(&answers, b"srvr").contains("\nMode: standalone\n"));
+    for (mode, state, is_shown) in [
+        (Mode::Looking, ZabState::Election, false),
+        (Mode::Leader, ZabState::Discovery, false),
+        (Mode::Follower, ZabState::Synchronization, false),
+        (Mode::Follower, ZabState::Broadcast, true),
+    ] {
+        *answers.shared.role.lock() = RoleStatus {
+            mode,
+            state,
+            ..RoleStatus::default()
+        };
+        assert_eq!(ask(&answers, b"isro"), if is_shown { "rw" } else { "null" });
+        let text = ask(&answers, b"srvr");
+        assert_eq!(text.contains("\nMode: follower\n"), is_shown, "{text}");
+        assert_eq!(
+            ask(&answers, b"mntr").contains("zk_peer_state\tfollowing"),
+            is_shown
+        );
+    }
+    answers.shared.is_serving.store(false, Relaxed);
+    assert_eq!(ask(&answers, b"isro"), "null");
+}
+
+#[test]
+fn a_role_begins_the_time_again() {
+    let mut answers = answers();
+    let now = answers.clock.now().mono;
+    answers.shared.role.lock().active_since_ms = Some(now.0 + 1_000_000);
+    assert!(
+        ask(&answers, b"mntr").contains("\nzk_uptime\t0\n"),
+        "counted from the role"
+    );
+    *answers.shared.role.lock() = RoleStatus::default();
+    answers.started = Millis(now.0 + 1_000_000);
+    assert!(
+        ask(&answers, b"mntr").contains("\nzk_uptime\t0\n"),
+        "counted from the start"
+    );
+}
+
+#[test]
+fn sessions_of_the_ensemble_come_with_their_timeouts() {
+    let answers = answers();
+    let mut tree = DataTree::new(1);
+    for (session, timeout_ms) in [(0x20, 6000), (0x1f, 4000)] {
+        let txn = Txn::CreateSession { timeout_ms };
+        let header = TxnHeader {
+            client_id: SessionId(session),
+            cxid: 0,
+            zxid: Zxid(1),
+            time: 0,
+            code: txn.code(),
+        };
+        tree.process_txn(&header, &txn, &mut ());
+    }
+    *answers.shared.tree.write() = tree;
+    *answers.shared.role.lock() = RoleStatus {
+        mode: Mode::Observer,
+        state: ZabState::Broadcast,
+        ..RoleStatus::default()
+    };
+    let text = ask(&answers, b"dump");
+    let expected = "SessionTracker dump:\nGlobal Sessions(2):\n0x1f\t4000ms\n0x20\t6000ms\nephemeral";
+    assert!(text.starts_with(expected), "{text}");
+}
+
+#[test]
+fn the_own_line_gives_ports_and_part() {
+    let address = |host: &str, quorum_port, election_port| QuorumAddress {
+        host: host.into(),
+        quorum_port,
+        election_port,
+    };
+    let server = |addresses, learner_type| QuorumServer {
+        addresses,
+        learner_type,
+        client_address: None,
+    };
+    let mut config = EnsembleConfig {
+        my_id: Some(ServerId(4)),
+        init_limit_ticks: Some(10),
+        sync_limit_ticks: Some(5),
+        ..EnsembleConfig::default()
+    };
+    assert_eq!(ensemble_conf(&config), None, "alone");
+    for id in 1..=3 {
+        let line = server(vec![address("h", 2888, 3888)], LearnerType::Participant);
+        config.servers.insert(ServerId(id), line);
+    }
+    let addresses = vec![address("a", 1, 2), address("b", 3, 4)];
+    let own = server(addresses, LearnerType::Observer);
+    config.servers.insert(ServerId(4), own);
+    let expected = EnsembleConf {
+        init_limit: 10,
+        sync_limit: 5,
+        election_ports: vec![2, 4],
+        quorum_ports: vec![1, 3],
+        is_observer: true,
+        quorum_size: 3,
+        membership: "server.1=h:2888:3888:participant\nserver.2=h:2888:3888:participant\n\
+                     server.3=h:2888:3888:participant\nserver.4=a:1:2|b:3:4:observer\nversion=0"
+            .into(),
+    };
+    assert_eq!(ensemble_conf(&config), Some(expected));
+    config.my_id = Some(ServerId(1));
+    let conf = ensemble_conf(&config).unwrap();
+    assert_eq!((conf.election_ports, conf.is_observer), (vec![3888], false));
+}
