@@ -8,7 +8,7 @@ import time
 from cluster import PATIENCE, wait_until, zk
 
 LOST = (zk.Closed, zk.Malformed, zk.Silent, OSError)
-SESSION_EXPIRED, SESSION_MOVED, NO_NODE, NODE_EXISTS = -112, -118, -101, -110
+SESSION_MOVED, NO_NODE, NODE_EXISTS = -118, -101, -110
 
 
 class Failed(Exception):
