@@ -22,6 +22,9 @@ pub fn check(setup: &Setup, streams: &mut Streams<'_>) -> anyhow::Result<ExitCod
     let config = &setup.loaded.config;
     let config_problems = setup.loaded.problems.clone();
     section(streams.out, "configuration", &config_problems)?;
+    for note in &setup.loaded.notes {
+        writeln!(streams.out, "{note}")?;
+    }
     match config.ensemble.my_id {
         Some(id) => writeln!(streams.out, "myid: {}", id.0)?,
         None => writeln!(streams.out, "myid: none (a standalone server needs none)")?,

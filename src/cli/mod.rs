@@ -11,7 +11,10 @@ pub mod pid_file;
 pub mod print_cmd;
 mod readable;
 pub mod run;
+mod script;
 pub mod status;
+pub mod status_all;
+mod words;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -22,7 +25,7 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::server_config::LogFormat;
-use crate::config::{self, ConfigRequest, Environment, Loaded, Located, Problem, Severity};
+use crate::config::{self, ConfigRequest, ConfigSource, Environment, Loaded, Located, Problem, Severity};
 
 /// A coordination server that ZooKeeper clients, tools and ensembles accept as ZooKeeper.
 /// Without a subcommand it runs in the foreground.
@@ -58,8 +61,8 @@ enum Command {
     Stop(ConfigArg),
     /// Stop, then start.
     Restart(ConfigArg),
-    /// Print the mode of the server; fails when nothing serves.
-    Status(ConfigArg),
+    /// Print the mode of the server; fails when nothing serves. With --all, look at the whole ensemble.
+    Status(StatusArgs),
     /// Print the command line that start would run.
     PrintCmd(ConfigArg),
     /// Print the version.
@@ -76,6 +79,18 @@ enum Command {
 struct ConfigArg {
     /// Configuration file: a path, or a name in the configuration directory (otherwise ZOOCFG, else zoo.cfg).
     config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct StatusArgs {
+    #[command(flatten)]
+    config: ConfigArg,
+    /// Ask every server of the configuration, and print a table and who leads; fails unless a quorum serves.
+    #[arg(long)]
+    all: bool,
+    /// Print the whole ensemble as one JSON object instead.
+    #[arg(long, requires = "all")]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -138,6 +153,13 @@ fn dispatch(
     environment: Environment,
     streams: &mut Streams<'_>,
 ) -> anyhow::Result<ExitCode> {
+    let words = match script::words(words.into_iter().collect(), &environment) {
+        Ok(words) => words,
+        Err(usage) => {
+            writeln!(streams.err, "{usage}")?;
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
     let arguments = match Arguments::try_parse_from(words) {
         Ok(arguments) => arguments,
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
@@ -173,7 +195,14 @@ fn dispatch(
         Command::Start(args) => setting.with_setup(args, streams, control::start),
         Command::Stop(args) => setting.with_setup(args, streams, control::stop),
         Command::Restart(args) => setting.with_setup(args, streams, control::restart),
-        Command::Status(args) => setting.with_setup(args, streams, status::status),
+        Command::Status(args) => {
+            let command = match (args.all, args.json) {
+                (false, _) => status::status,
+                (true, false) => status_all::table,
+                (true, true) => status_all::json,
+            };
+            setting.with_setup(args.config, streams, command)
+        }
         Command::PrintCmd(args) => setting.with_setup(args, streams, print_cmd::print_cmd),
         Command::Check(args) => setting.with_setup(args, streams, check::check),
         Command::StartForeground(args) => {
@@ -203,9 +232,14 @@ impl Settings {
     ) -> anyhow::Result<ExitCode> {
         match self.setup(args) {
             Ok(setup) => {
-                let using = match setup.located.source.path() {
-                    Some(path) => path.display().to_string(),
-                    None => "built-in defaults (no configuration file was named or found)".to_owned(),
+                let using = match &setup.located.source {
+                    ConfigSource::File(path) => path.display().to_string(),
+                    ConfigSource::Variables => {
+                        "variables (no configuration file was named or found)".to_owned()
+                    }
+                    ConfigSource::BuiltIn => {
+                        "built-in defaults (no configuration file was named or found)".to_owned()
+                    }
                 };
                 writeln!(streams.err, "Using config: {using}")?;
                 command(&setup, streams)

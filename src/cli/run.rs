@@ -1,10 +1,11 @@
 //! `start-foreground`, and what runs without a subcommand: checks, first log lines, then the server.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use super::{EXIT_ARGUMENTS, EXIT_UNEXPECTED, INVALID_CONFIG, Setup, Streams, report};
 use crate::config::server_config::EnsembleConfig;
-use crate::config::{ServerConfig, Severity};
+use crate::config::{ConfigSource, MyId, ServerConfig, Severity};
 use crate::server::{self, logging};
 
 /// Runs the server until it ends.
@@ -31,6 +32,9 @@ pub fn run(setup: &Setup, streams: &mut Streams<'_>) -> anyhow::Result<ExitCode>
     for problem in &loaded.problems {
         tracing::warn!("{problem}");
     }
+    if let Some(my_id) = loaded.my_id.as_ref().filter(|my_id| !my_id.is_in_file()) {
+        keep(my_id, &config.storage.data_dir);
+    }
     match server::run(config) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => {
@@ -39,6 +43,19 @@ pub fn run(setup: &Setup, streams: &mut Streams<'_>) -> anyhow::Result<ExitCode>
             writeln!(streams.err, "{error}")?;
             Ok(ExitCode::from(error.exit_code()))
         }
+    }
+}
+
+/// Writes the file `myid`. A server that cannot is the same server all the same, as long as its source stays.
+fn keep(my_id: &MyId, data_dir: &Path) {
+    let path = data_dir.join("myid");
+    match my_id.write(data_dir) {
+        Ok(()) => tracing::info!("wrote {} to {}", my_id.id.0, path.display()),
+        Err(error) => tracing::warn!(
+            "cannot write {}: {error}; the number of this server is only known from {}",
+            path.display(),
+            my_id.place
+        ),
     }
 }
 
@@ -85,18 +102,22 @@ fn first_lines(setup: &Setup) -> Vec<String> {
         (_, None) => "no client port".to_owned(),
     };
     let data = config.storage.data_dir.display();
-    match setup.located.source.path() {
-        Some(path) => lines.push(format!(
+    let searched: Vec<_> = setup
+        .located
+        .searched
+        .iter()
+        .map(|dir| dir.display().to_string())
+        .collect();
+    match &setup.located.source {
+        ConfigSource::File(path) => lines.push(format!(
             "configuration {}: {port}, data under {data}",
             path.display()
         )),
-        None => {
-            let searched: Vec<_> = setup
-                .located
-                .searched
-                .iter()
-                .map(|dir| dir.display().to_string())
-                .collect();
+        ConfigSource::Variables => lines.push(format!(
+            "no configuration file in {}: configured by variables, {port}, data under {data}",
+            searched.join(", ")
+        )),
+        ConfigSource::BuiltIn => {
             lines.push(format!(
                 "no configuration named or found, built-in defaults: {port}, data under {data}"
             ));
@@ -108,5 +129,6 @@ fn first_lines(setup: &Setup) -> Vec<String> {
             ));
         }
     }
+    lines.extend(setup.loaded.notes.iter().cloned());
     lines
 }

@@ -1,11 +1,9 @@
 //! `status`: the mode of the server on the configured client port, in zkServer.sh's words.
 
-use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream, ToSocketAddrs};
+use std::io::{self, Write};
 use std::process::ExitCode;
-use std::time::Duration;
 
-use super::{EXIT_UNEXPECTED, Setup, Streams, report};
+use super::{EXIT_UNEXPECTED, Setup, Streams, report, words};
 use crate::config::{ClientPortPlace, Severity};
 
 /// Prints the mode; fails when nothing serves.
@@ -26,7 +24,7 @@ pub fn status(setup: &Setup, streams: &mut Streams<'_>) -> anyhow::Result<ExitCo
     let answer = if is_secure {
         Err(io::ErrorKind::Unsupported.into())
     } else {
-        ask(&host, port)
+        words::ask(&[host], port, b"srvr").map(|(_, text)| text)
     };
     if is_secure {
         writeln!(
@@ -108,28 +106,3 @@ fn note_search(setup: &Setup, out: &mut dyn Write) -> io::Result<()> {
     }
     Ok(())
 }
-
-/// The answer to `srvr`.
-fn ask(host: &str, port: u16) -> io::Result<String> {
-    let mut last_error = io::Error::from(io::ErrorKind::NotFound);
-    for address in (host, port).to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, TIMEOUT).and_then(exchange) {
-            Ok(answer) => return Ok(answer),
-            Err(error) => last_error = error,
-        }
-    }
-    Err(last_error)
-}
-
-fn exchange(mut stream: TcpStream) -> io::Result<String> {
-    stream.set_read_timeout(Some(TIMEOUT))?;
-    stream.set_write_timeout(Some(TIMEOUT))?;
-    stream.write_all(b"srvr")?;
-    stream.shutdown(Shutdown::Write)?;
-    let mut answer = Vec::new();
-    stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer)?;
-    Ok(String::from_utf8_lossy(&answer).into_owned())
-}
-
-const TIMEOUT: Duration = Duration::from_secs(5);
-const ANSWER_BYTES_MAX: u64 = 64 * 1024;

@@ -15,6 +15,8 @@ use crate::server::os_disk::OsDisk;
 use crate::storage::log_writer::LogWriter;
 use crate::storage::{Compression, StorageConfig, data_dir, recovery};
 
+mod status_all;
+
 /// A configuration directory with a data directory beside it.
 struct Place {
     dir: TempDir,
@@ -172,7 +174,7 @@ fn a_myid_that_the_list_lacks_is_refused_in_one_clear_line() {
         let outcome = place.run(&[command]);
         assert_eq!(outcome.code, ExitCode::from(2));
         let text = outcome.out + &outcome.err;
-        assert!(text.contains("no line server.4"), "{command}: {text}");
+        assert!(text.contains("My id 4 not in the peer list"), "{command}: {text}");
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::my_id::MyId;
 use super::server_config::{ClientPortConfig, LearnerType, ServerConfig};
 
 /// What the settings read so far say.
@@ -26,6 +27,8 @@ pub(super) struct Draft {
     pub peer_type: Option<LearnerType>,
     /// `dynamicConfigFile`.
     pub dynamic_config_file: Option<PathBuf>,
+    /// Which server this is.
+    pub my_id: Option<MyId>,
     /// What the last setter did other than what was said, or says about its effect.
     pub doubts: Vec<String>,
 }
@@ -52,6 +55,7 @@ impl Draft {
             extra_size: None,
             peer_type: None,
             dynamic_config_file: None,
+            my_id: None,
             doubts: Vec::new(),
         }
     }

@@ -1,12 +1,16 @@
 //! The environment as zkServer.sh sees it: variables, shell fragments beside `zoo.cfg`, Java's `-D` flags.
 //! Only plain assignments of the fragments are understood; nothing is executed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Environment variables, possibly extended by shell fragments.
 #[derive(Clone, Default)]
 pub struct Environment {
     variables: BTreeMap<String, String>,
+    /// Names of those whose values came from files.
+    from_files: BTreeSet<String>,
+    /// The name of the machine, as the kernel has it.
+    node_name: Option<String>,
 }
 
 /// A `-Dname=value` flag.
@@ -27,6 +31,8 @@ impl Environment {
             variables.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         Environment {
             variables: texts.collect(),
+            from_files: BTreeSet::new(),
+            node_name: Some(rustix::system::uname().nodename().to_string_lossy().into_owned()),
         }
     }
 
@@ -37,6 +43,8 @@ impl Environment {
             .map(|(name, value)| (name.to_string(), value.to_string()));
         Environment {
             variables: variables.collect(),
+            from_files: BTreeSet::new(),
+            node_name: None,
         }
     }
 
@@ -46,6 +54,31 @@ impl Environment {
             .get(name)
             .map(String::as_str)
             .filter(|value| !value.is_empty())
+    }
+
+    /// All variables that are not empty, by name.
+    pub(super) fn variables(&self) -> impl Iterator<Item = (&str, &str)> {
+        let all = self.variables.iter();
+        all.map(|(name, value)| (name.as_str(), value.as_str()))
+            .filter(|(_, value)| !value.is_empty())
+    }
+
+    /// Sets a variable to what a file holds.
+    pub(super) fn set_from_file(&mut self, name: &str, content: &str) {
+        self.variables.insert(name.to_owned(), content.to_owned());
+        self.from_files.insert(name.to_owned());
+    }
+
+    /// The value of this variable came from a file.
+    pub(super) fn is_from_file(&self, name: &str) -> bool {
+        self.from_files.contains(name)
+    }
+
+    /// Names that this host or pod goes by, the most deliberate first.
+    pub(super) fn host_names(&self) -> Vec<&str> {
+        let variables = ["POD_NAME", "HOSTNAME"].into_iter();
+        let names = variables.filter_map(|name| self.variable(name));
+        names.chain(self.node_name.as_deref()).collect()
     }
 
     /// Takes over the assignments of a shell fragment. Returns the numbers of the lines that are none.

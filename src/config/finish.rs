@@ -1,32 +1,30 @@
 //! The last step of reading a configuration: defaults that depend on other keys, and rules between keys.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use crate::ids::ServerId;
 
 use super::draft::Draft;
 use super::dynamic;
+use super::env::Environment;
 use super::load::{ClientPortPlace, Setting};
+use super::my_id;
 use super::problem::{Origin, Problem};
 use super::server_config::{EnsembleConfig, HostPort, LearnerType, QuorumServer};
 use super::value;
 
 /// Where each key of the file was set.
 pub(super) struct Lines {
-    /// The file.
-    pub file: PathBuf,
+    /// The file; where there is none, what stands for it.
+    pub whole: Origin,
     /// Line by key.
     pub lines: BTreeMap<String, Origin>,
 }
 
 impl Lines {
     /// The line of the key, else the file as a whole.
-    fn of(&self, key: &str) -> Origin {
-        self.lines
-            .get(key)
-            .cloned()
-            .unwrap_or_else(|| Origin::File(self.file.clone()))
+    pub fn of(&self, key: &str) -> Origin {
+        self.lines.get(key).unwrap_or(&self.whole).clone()
     }
 }
 
@@ -35,6 +33,7 @@ pub(super) fn finish(
     draft: &mut Draft,
     members: &[Setting],
     lines: &Lines,
+    environment: &Environment,
     problems: &mut Vec<Problem>,
 ) -> ClientPortPlace {
     finish_sessions(draft, lines, problems);
@@ -46,7 +45,8 @@ pub(super) fn finish(
     if let Some(path) = &draft.dynamic_config_file {
         draft.config.ensemble.version = version_of(path);
     }
-    read_my_id(draft, problems);
+    draft.my_id = my_id::find(draft, environment, problems);
+    draft.config.ensemble.my_id = draft.my_id.as_ref().map(|my_id| my_id.id);
     let place = finish_client_port(draft, lines, problems);
     check_roles(draft, lines, problems);
     finish_intervals(&mut draft.config.ensemble, lines, problems);
@@ -86,7 +86,7 @@ fn finish_storage(draft: &mut Draft, lines: &Lines, problems: &mut Vec<Problem>)
         None if lines.lines.contains_key("dataDir") => {}
         None => {
             let text = "dataDir is not set: add a line dataDir=/path/of/the/data";
-            problems.push(Problem::error(Origin::File(lines.file.clone()), text));
+            problems.push(Problem::error(lines.whole.clone(), text));
         }
     }
     storage.data_log_dir = draft
@@ -227,40 +227,6 @@ fn version_of(path: &std::path::Path) -> u64 {
         .unwrap_or(0)
 }
 
-fn read_my_id(draft: &mut Draft, problems: &mut Vec<Problem>) {
-    let path = draft.config.storage.data_dir.join("myid");
-    let origin = Origin::File(path.clone());
-    if !path.is_file() {
-        return;
-    }
-    let ensemble = &mut draft.config.ensemble;
-    let content = match std::fs::read(&path) {
-        Ok(content) => content,
-        Err(error) => {
-            problems.push(Problem::error(origin, format!("cannot be read: {error}")));
-            return;
-        }
-    };
-    match dynamic::my_id(&content) {
-        Ok(id) => {
-            ensemble.my_id = Some(id);
-            if id.0 > 255 {
-                let text = format!(
-                    "the id {} is above 255: only its last 8 bits tell sessions of servers apart",
-                    id.0
-                );
-                problems.push(Problem::warning(origin, text));
-            }
-        }
-        Err(reason) if ensemble.servers.is_empty() => {
-            let text =
-                format!("{reason}; a standalone server does without, but Apache does not start on this file");
-            problems.push(Problem::warning(origin, text));
-        }
-        Err(reason) => problems.push(Problem::error(origin, reason)),
-    }
-}
-
 fn finish_client_port(draft: &mut Draft, lines: &Lines, problems: &mut Vec<Problem>) -> ClientPortPlace {
     let own = own_server(&draft.config.ensemble).and_then(|server| server.client_address.clone());
     let client_port = &mut draft.config.client_port;
@@ -311,7 +277,7 @@ fn finish_client_port(draft: &mut Draft, lines: &Lines, problems: &mut Vec<Probl
         (None, None) => {
             if !lines.lines.contains_key("clientPort") {
                 let text = "clientPort is not set: no client can connect; add a line clientPort=2181";
-                problems.push(Problem::warning(Origin::File(lines.file.clone()), text));
+                problems.push(Problem::warning(lines.whole.clone(), text));
             }
             ClientPortPlace::Missing
         }
@@ -342,7 +308,7 @@ fn check_roles(draft: &mut Draft, lines: &Lines, problems: &mut Vec<Problem>) {
 /// Rules for the member list, and those that hold only where the quorum protocols run.
 fn check_ensemble(ensemble: &EnsembleConfig, lines: &Lines, problems: &mut Vec<Problem>) {
     let participants = ensemble.participants_count();
-    let whole_file = || Origin::File(lines.file.clone());
+    let whole_file = || lines.whole.clone();
     if participants == 0 && !ensemble.standalone_enabled {
         let text = "standaloneEnabled = false then number of participants should be >0: add server.N lines";
         problems.push(Problem::error(lines.of("standaloneEnabled"), text));
@@ -381,26 +347,25 @@ fn check_my_id(draft: &Draft, lines: &Lines, problems: &mut Vec<Problem>) {
     if !ensemble.is_distributed() {
         return;
     }
-    let path = draft.config.storage.data_dir.join("myid");
-    match ensemble.my_id {
-        None if problems
-            .iter()
-            .any(|problem| matches!(&problem.origin, Origin::File(file) if *file == path)) => {}
+    match &draft.my_id {
+        None if problems.iter().any(|problem| my_id::is_about(&problem.origin)) => {}
         None => {
-            let text = "myid file is missing: write the N of this server's server.N line into <dataDir>/myid";
+            let text = "myid file is missing: write the N of this server's server.N line into <dataDir>/myid \
+                        (or say it in ZOO_MY_ID)";
             problems.push(Problem::error(lines.of("dataDir"), text));
         }
-        Some(id) if !ensemble.servers.contains_key(&id) => {
-            let list = draft.dynamic_config_file.as_ref().unwrap_or(&lines.file);
+        Some(my_id) if !ensemble.servers.contains_key(&my_id.id) => {
+            let list = draft.dynamic_config_file.clone();
+            let list = list.map_or(lines.whole.clone(), Origin::File);
             let ids: Vec<String> = ensemble.servers.keys().map(|id| id.0.to_string()).collect();
             let text = format!(
                 "My id {0} not in the peer list: {1} says {0}, and the server.N lines here have the numbers \
                  {2}; correct the one, or add a line server.{0}",
-                id.0,
-                path.display(),
+                my_id.id.0,
+                my_id.place,
                 ids.join(", ")
             );
-            problems.push(Problem::error(Origin::File(list.clone()), text));
+            problems.push(Problem::error(list, text));
         }
         Some(_) => {}
     }

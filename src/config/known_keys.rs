@@ -54,7 +54,7 @@ pub(super) fn nearest(name: &str) -> Option<&'static str> {
 }
 
 /// Insertions, removals, exchanges and swaps of neighbours that turn one text into the other.
-fn edit_distance(left: &str, right: &str) -> usize {
+pub(super) fn edit_distance(left: &str, right: &str) -> usize {
     let right: Vec<char> = right.chars().collect();
     let mut row: Vec<usize> = (0..=right.len()).collect();
     let mut row_before = row.clone();

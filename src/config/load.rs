@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::container;
 use super::draft::Draft;
 use super::dynamic;
 use super::env::Environment;
 use super::finish;
 use super::keys::{Key, Place, Rule};
 use super::known_keys::{self, Known};
+use super::my_id::MyId;
 use super::problem::{Origin, Problem, Severity};
 use super::properties::{self, Property};
 use super::server_config::{ConfigSource, ServerConfig};
@@ -24,6 +26,10 @@ pub struct Loaded {
     pub problems: Vec<Problem>,
     /// Where the client port was found.
     pub client_port_place: ClientPortPlace,
+    /// What was taken from where, for values that are in no file.
+    pub notes: Vec<String>,
+    /// Which server this is, if anything says so.
+    pub my_id: Option<MyId>,
 }
 
 /// Where the client port was found.
@@ -50,15 +56,25 @@ impl Loaded {
 
 /// Reads a configuration.
 pub fn load(source: &ConfigSource, environment: &Environment) -> Loaded {
-    let (mut draft, path, properties, mut problems) = match source {
-        ConfigSource::BuiltIn => (built_in_draft(), PathBuf::new(), Vec::new(), Vec::new()),
+    let mut problems = Vec::new();
+    let mut notes = Vec::new();
+    let (mut draft, settings) = match source {
+        ConfigSource::BuiltIn => (built_in_draft(), Vec::new()),
+        ConfigSource::Variables => {
+            let taken = container::settings(environment);
+            problems.extend(taken.problems);
+            notes = taken.notes;
+            (Draft::for_file(), taken.settings)
+        }
         ConfigSource::File(path) => {
-            let (properties, problems) = read_file(path);
-            (Draft::for_file(), path.clone(), properties, problems)
+            let (properties, file_problems) = read_file(path);
+            problems.extend(file_problems);
+            let settings = file_settings(path, properties, &mut problems);
+            (Draft::for_file(), settings)
         }
     };
     draft.config.source = source.clone();
-    let (members, settings): (Vec<_>, Vec<_>) = file_settings(&path, properties, &mut problems)
+    let (members, settings): (Vec<_>, Vec<_>) = settings
         .into_iter()
         .partition(|s| dynamic::is_member_key(&s.name));
     let (properties_below, properties_above) = flag_settings(environment, &mut problems);
@@ -75,17 +91,27 @@ pub fn load(source: &ConfigSource, environment: &Environment) -> Loaded {
             .chain(&members)
             .map(|setting| (setting.name.clone(), setting.origin.clone())),
     );
-    let members = member_settings(&draft, &path, members, &lines, &mut problems);
-    let client_port_place = finish::finish(
-        &mut draft,
-        &members,
-        &finish::Lines { file: path, lines },
-        &mut problems,
-    );
+    let whole = match source.path() {
+        Some(path) => Origin::File(path.to_owned()),
+        None => members
+            .first()
+            .map_or(Origin::CommandLine, |member| member.origin.clone()),
+    };
+    let lines = finish::Lines { whole, lines };
+    let members = member_settings(&draft, members, &lines, &mut problems);
+    if let Some(path) = source.path() {
+        problems.extend(container::shadowed(environment, path, &settings, &members));
+    }
+    let client_port_place = finish::finish(&mut draft, &members, &lines, environment, &mut problems);
+    if let Some(my_id) = draft.my_id.as_ref().filter(|my_id| !my_id.is_in_file()) {
+        notes.push(format!("myid={} from {}", my_id.id.0, my_id.place));
+    }
     Loaded {
         config: draft.config,
         problems,
         client_port_place,
+        notes,
+        my_id: draft.my_id,
     }
 }
 
@@ -167,27 +193,35 @@ fn warn_of_mangled_text(path: &Path, property: &Property) -> Option<Problem> {
     ))
 }
 
-/// Settings of the file, the last of each name, in file order. `server.N` lines are all kept: which of two
-/// is meant, nobody can guess.
+/// Settings of the file, in file order.
 fn file_settings(path: &Path, properties: Vec<Property>, problems: &mut Vec<Problem>) -> Vec<Setting> {
     let mut settings: Vec<Setting> = Vec::new();
     for property in properties {
         let name = property.key.trim();
         let name = name.strip_prefix(PREFIX).unwrap_or(name).to_owned();
         let origin = Origin::Line(path.to_owned(), property.line);
-        let earlier = settings.iter().position(|setting| setting.name == name);
-        if let Some(at) = earlier.filter(|_| !name.starts_with("server.")) {
-            let earlier = settings.remove(at);
-            let text = format!("{name}: already set at {}, this line counts", earlier.origin);
-            problems.push(Problem::warning(origin.clone(), text));
-        }
-        settings.push(Setting {
-            name,
-            value: property.value.trim().to_owned(),
-            origin,
-        });
+        let value = property.value.trim().to_owned();
+        let setting = Setting { name, value, origin };
+        keep_last(&mut settings, setting, problems);
     }
     settings
+}
+
+/// Adds a setting; it counts instead of an earlier one of its name. `server.N` settings are all kept: which
+/// of two is meant, nobody can guess.
+pub(super) fn keep_last(settings: &mut Vec<Setting>, setting: Setting, problems: &mut Vec<Problem>) {
+    let name = &setting.name;
+    let earlier = settings.iter().position(|setting| setting.name == *name);
+    if let Some(at) = earlier.filter(|_| !name.starts_with("server.")) {
+        let earlier = settings.remove(at);
+        let what = match setting.origin {
+            Origin::Variable(_) => "variable",
+            Origin::Line(..) | Origin::File(_) | Origin::CommandLine => "line",
+        };
+        let text = format!("{name}: already set at {}, this {what} counts", earlier.origin);
+        problems.push(Problem::warning(setting.origin.clone(), text));
+    }
+    settings.push(setting);
 }
 
 /// `-D` flags: those that the file overrides, and those that override the file.
@@ -195,7 +229,7 @@ fn flag_settings(environment: &Environment, problems: &mut Vec<Problem>) -> (Vec
     let mut below = Vec::new();
     let mut above = Vec::new();
     for property in environment.java_properties() {
-        let origin = Origin::Variable(property.variable);
+        let origin = Origin::Variable(property.variable.to_owned());
         let prefixed = property.name.strip_prefix(PREFIX);
         let name = prefixed.unwrap_or(&property.name).to_owned();
         // Other flags are for the Java virtual machine and its libraries.
@@ -379,9 +413,8 @@ fn passive_problem(rule: &Rule, setting: &Setting) -> Option<Problem> {
 /// The member lines: from the main file, or from the file that `dynamicConfigFile` names.
 fn member_settings(
     draft: &Draft,
-    path: &Path,
     members: Vec<Setting>,
-    lines: &BTreeMap<String, Origin>,
+    lines: &finish::Lines,
     problems: &mut Vec<Problem>,
 ) -> Vec<Setting> {
     let Some(dynamic_path) = &draft.dynamic_config_file else {
@@ -397,11 +430,7 @@ fn member_settings(
     }
     if !dynamic_path.is_file() {
         let text = format!("dynamicConfigFile: {} file is missing", dynamic_path.display());
-        let origin = lines
-            .get("dynamicConfigFile")
-            .cloned()
-            .unwrap_or(Origin::File(path.to_owned()));
-        problems.push(Problem::error(origin, text));
+        problems.push(Problem::error(lines.of("dynamicConfigFile"), text));
         return Vec::new();
     }
     let (properties, file_problems) = read_file(dynamic_path);

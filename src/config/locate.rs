@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::container;
 use super::env::Environment;
 use super::problem::{Origin, Problem};
 use super::server_config::ConfigSource;
@@ -27,46 +28,48 @@ pub struct Located {
     pub problems: Vec<Problem>,
 }
 
-/// Finds the configuration. `environment` takes over `zookeeper-env.sh` and `java.env` of its directory.
+/// Finds the configuration. `environment` takes over `zookeeper-env.sh` and `java.env` of its directory, and
+/// the content of files that its variables name.
 pub fn locate(
     request: &ConfigRequest,
     environment: &mut Environment,
     search_dirs: &[PathBuf],
 ) -> Result<Located, Problem> {
-    let mut problems = Vec::new();
-    let named_dir = request
-        .config_dir
-        .clone()
-        .or_else(|| environment.variable("ZOOCFGDIR").map(PathBuf::from));
+    let mut problems = container::read_files(environment);
+    let variable_dir = environment.variable("ZOOCFGDIR").map(PathBuf::from);
+    let named_dir = request.config_dir.clone().or(variable_dir);
     if let Some(dir) = &named_dir {
         source_fragments(dir, environment, &mut problems);
     }
+    // The official image's name for the directory, which need not be there.
+    let image_dir = environment.variable("ZOO_CONF_DIR").map(PathBuf::from);
+    let search_dirs: Vec<PathBuf> = image_dir.into_iter().chain(search_dirs.iter().cloned()).collect();
     let name = request
         .config
         .clone()
         .or_else(|| environment.variable("ZOOCFG").map(PathBuf::from));
-    let (searched, file) = match (name, &named_dir) {
-        (Some(path), _) if !is_bare(&path) => (Vec::new(), named_path(path)?),
-        (Some(name), Some(dir)) => (Vec::new(), named_in(&name, std::slice::from_ref(dir))?),
-        (Some(name), None) => (Vec::new(), named_in(&name, search_dirs)?),
-        (None, Some(dir)) => (Vec::new(), named_path(dir.clone())?),
-        (None, None) => match search_dirs.iter().find_map(|dir| default_file(dir)) {
-            Some(file) => (Vec::new(), file),
-            None => {
-                let searched = search_dirs.to_vec();
-                return Ok(Located {
-                    source: ConfigSource::BuiltIn,
-                    searched,
-                    problems,
-                });
-            }
-        },
+    let has_variables = container::is_configured(environment);
+    let found = match (name, &named_dir) {
+        (Some(path), _) if !is_bare(&path) => Some(named_path(path)?),
+        (Some(name), Some(dir)) => Some(named_in(&name, std::slice::from_ref(dir))?),
+        (Some(name), None) => Some(named_in(&name, &search_dirs)?),
+        // An image sets ZOOCFGDIR also where it leaves the directory empty and variables are all there is.
+        (None, Some(dir)) if request.config_dir.is_none() && has_variables => default_file(dir),
+        (None, Some(dir)) => Some(named_path(dir.clone())?),
+        (None, None) => search_dirs.iter().find_map(|dir| default_file(dir)),
     };
-    if named_dir.is_none() {
-        source_fragments(parent_of(&file), environment, &mut problems);
-    }
+    let (source, searched) = match found {
+        Some(file) => {
+            if named_dir.is_none() {
+                source_fragments(parent_of(&file), environment, &mut problems);
+            }
+            (ConfigSource::File(file), Vec::new())
+        }
+        None if has_variables => (ConfigSource::Variables, search_dirs),
+        None => (ConfigSource::BuiltIn, search_dirs),
+    };
     Ok(Located {
-        source: ConfigSource::File(file),
+        source,
         searched,
         problems,
     })
@@ -187,6 +190,7 @@ mod tests {
             match locate(&request, &mut environment, &search) {
                 Ok(located) => match located.source {
                     ConfigSource::BuiltIn => "built in".to_owned(),
+                    ConfigSource::Variables => "variables".to_owned(),
                     ConfigSource::File(path) => self.below_root(&path),
                 },
                 Err(problem) => problem.to_string(),
@@ -242,6 +246,46 @@ mod tests {
     fn built_in_defaults_only_when_nothing_is_there() {
         let places = Places::new(&["e/other"]);
         assert_eq!(places.find(None, None, &[]), "built in");
+    }
+
+    #[test]
+    fn variables_stand_in_for_a_file_that_is_not_there() {
+        let places = Places::new(&["second/zoo.cfg", "d/zoo.cfg", "e/other", "e/alt.cfg"]);
+        let text = |name| places.path(name).display().to_string();
+        let (d, e, f) = (text("d"), text("e"), text("f"));
+        let id = ("ZOO_MY_ID", "1");
+        assert_eq!(places.find(None, None, &[id]), "second/zoo.cfg");
+        assert_eq!(places.find(None, None, &[id, ("ZOOCFGDIR", &d)]), "d/zoo.cfg");
+        assert_eq!(places.find(None, None, &[id, ("ZOO_CONF_DIR", &d)]), "d/zoo.cfg");
+        assert_eq!(
+            places.find(None, None, &[id, ("ZOO_CONF_DIR", &f)]),
+            "second/zoo.cfg"
+        );
+        assert_eq!(places.find(None, None, &[id, ("ZOOCFGDIR", &e)]), "variables");
+        assert_eq!(places.find(None, None, &[id, ("ZOOCFGDIR", &f)]), "variables");
+        let alt = [id, ("ZOOCFGDIR", e.as_str()), ("ZOOCFG", "alt.cfg")];
+        assert_eq!(places.find(None, None, &alt), "e/alt.cfg");
+        // What the command line names must be there all the same.
+        assert!(places.find(Some("e"), None, &[id]).contains("is missing"));
+        assert!(places.find(None, Some("e/none"), &[id]).contains("is missing"));
+        let empty = Places::new(&["x"]);
+        for (name, value, found) in [
+            ("ZOO_MY_ID", "1", "variables"),
+            ("ZOO_SERVER_ID", "1", "variables"),
+            ("MYID", "1", "variables"),
+            ("ZOO_SERVERS", "a", "variables"),
+            ("SERVERS", "a", "variables"),
+            ("ZOO_TICK_TIME", "1", "variables"),
+            ("ZOO_CFG_tickTime", "1", "variables"),
+            ("ZOO_CFG_EXTRA", "tickTime=1", "variables"),
+            ("ZOO_DATA_DIR", "", "built in"),
+            ("ZOO_LOG_LEVEL", "debug", "built in"),
+            ("ZOO_LOG_DIR", "/x", "built in"),
+            ("ZOO_CFG_SERVICE_HOST", "10.0.0.1", "built in"),
+            ("SERVERS", "tcp://10.0.0.1:2181", "built in"),
+        ] {
+            assert_eq!(empty.find(None, None, &[(name, value)]), found, "{name}={value}");
+        }
     }
 
     #[test]

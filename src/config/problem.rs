@@ -32,7 +32,7 @@ pub enum Origin {
     /// A file as a whole.
     File(PathBuf),
     /// An environment variable.
-    Variable(&'static str),
+    Variable(String),
     /// The command line, or nothing in particular.
     CommandLine,
 }

@@ -43,6 +43,8 @@ pub enum ConfigSource {
     /// No file was named and none was found.
     #[default]
     BuiltIn,
+    /// Nor that, but there are the variables of a container.
+    Variables,
     /// This file.
     File(PathBuf),
 }
@@ -341,7 +343,7 @@ impl ConfigSource {
     /// The file, if there is one.
     pub fn path(&self) -> Option<&Path> {
         match self {
-            ConfigSource::BuiltIn => None,
+            ConfigSource::BuiltIn | ConfigSource::Variables => None,
             ConfigSource::File(path) => Some(path),
         }
     }

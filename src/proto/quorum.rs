@@ -212,8 +212,8 @@ impl LearnerInfo {
     }
 }
 
-/// What the data of a LEADERINFO says besides the protocol's version: whether the leader is a zkserver. Apache's
-/// learners look at the version only.
+/// What the data of a LEADERINFO says besides the protocol's version: whether the leader is a zkserver.
+/// Apache's learners look at the version only.
 pub fn leader_info(is_zkserver: bool) -> Bytes {
     let mut out = Vec::with_capacity(12);
     out.put_int(PROTOCOL_VERSION);

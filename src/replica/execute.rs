@@ -9,6 +9,7 @@ use crate::zab::{self, LogEntry};
 
 impl Replica {
     /// Everything that the role has said so far. What that leads it to say is done in the next round.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "`execute_one` names them all")]
     pub(super) fn execute_zab(&mut self, now: Now, outputs: &mut Outputs) {
         let Ensemble::Member(member) = &mut self.ensemble else {
             return;

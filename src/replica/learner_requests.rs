@@ -1,5 +1,5 @@
-//! What learners ask of their leader on behalf of their clients (LearnerHandler, LeaderZooKeeperServer): writes,
-//! and who has a session.
+//! What learners ask of their leader on behalf of their clients (LearnerHandler, LeaderZooKeeperServer):
+//! writes, and who has a session.
 
 use bytes::Bytes;
 

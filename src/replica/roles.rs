@@ -1,7 +1,7 @@
 //! From one role to the next: search, role, end of the role, what it leaves, search (QuorumPeer.run).
 //!
-//! Between two roles the log is fenced: what the old one gave to it is on disk before the next one begins, and
-//! nothing of it comes later. Then the tree holds the whole log, committed or not, as after a restart.
+//! Between two roles the log is fenced: what the old one gave to it is on disk before the next one begins,
+//! and nothing of it comes later. Then the tree holds the whole log, committed or not, as after a restart.
 
 use std::mem;
 use std::sync::Arc;

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicU64;
 use std::thread::{JoinHandle, available_parallelism};
 use std::time::Duration;
 
+use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle as Task;
 
@@ -37,6 +38,7 @@ use crate::storage::data_dir::{self, DataDirLock};
 use crate::storage::epochs::Epochs;
 use crate::storage::recovery::{self, DigestMismatch, Recovered, TornTail};
 use crate::storage::{Compression, StorageConfig};
+use crate::tree::DataTree;
 
 /// A server that serves.
 pub struct Running {
@@ -83,13 +85,7 @@ pub async fn start(config: &ServerConfig) -> Result<Running, StartError> {
     if is_member {
         ensemble::show_members(config, &mut recovered.tree, clock.now());
     }
-    let tick = Millis(u64::from(config.session.tick_time_ms));
-    let shared = Arc::new(Shared::new(recovered.tree, SessionTracker::new(tick, seed), seed));
-    let metrics = &shared.metrics;
-    metrics.startup_txns_loaded.record(recovered.report.txns_replayed);
-    metrics
-        .digest_mismatches_count
-        .add(recovered.report.digest_mismatches);
+    let shared = shared_state(config, &mut recovered, seed);
     let (core, inbox) = core_thread::channel();
     let (epochs, peers, quorum) = match is_member {
         true => {
@@ -99,31 +95,28 @@ pub async fn start(config: &ServerConfig) -> Result<Running, StartError> {
         }
         false => (Epochs::default(), None, None),
     };
-    let replica = {
-        let (shared, settings, now) = (Arc::clone(&shared), replica_config(config, seed), clock.now());
-        match is_member {
-            true => {
-                let (tail, last) = (recovered.committed_tail, recovered.last_zxid);
-                let member = ensemble::member_config(config, epochs, tail, last);
-                Replica::member(shared, settings, member, now, seed)
-            }
-            false => Replica::new(shared, settings, now, seed),
+    let (settings, now) = (replica_config(config, seed), clock.now());
+    let replica = match is_member {
+        true => {
+            let member =
+                ensemble::member_config(config, epochs, recovered.committed_tail, recovered.last_zxid);
+            Replica::member(Arc::clone(&shared), settings, member, now, seed)
         }
+        false => Replica::new(Arc::clone(&shared), settings, now, seed),
     };
-    let log_setup = LogSetup {
-        disk: OsDisk,
-        config: storage.clone(),
-        epochs,
-        hash_seed: seed,
-        warning_threshold_ms: config.storage.fsync_warning_threshold_ms.into(),
+    let (log, log_thread) = {
+        let setup = LogSetup {
+            disk: OsDisk,
+            config: storage.clone(),
+            epochs,
+            hash_seed: seed,
+            warning_threshold_ms: config.storage.fsync_warning_threshold_ms.into(),
+        };
+        log_thread::spawn(setup, core.clone(), Arc::clone(&shared), clock)?
     };
-    let (log, log_thread) = log_thread::spawn(log_setup, core.clone(), Arc::clone(&shared), clock)?;
-    let purge = config.purge.purge_interval_hours.map(|hours| PurgeSchedule {
-        interval: Duration::from_secs(3600 * u64::from(hours)),
-        retain: config.purge.snap_retain_count as usize,
-    });
+    let (purge, for_snapshots) = (purge_schedule(config), Arc::clone(&shared));
     let (snapshots, snapshot_thread) =
-        snapshot_thread::spawn(OsDisk, storage, purge, core.clone(), Arc::clone(&shared), clock)?;
+        snapshot_thread::spawn(OsDisk, storage, purge, core.clone(), for_snapshots, clock)?;
     let (serving_sender, serving) = watch::channel(false);
     let (ended, core_ended) = oneshot::channel();
     let beats = Arc::new(AtomicU64::new(0));
@@ -136,19 +129,7 @@ pub async fn start(config: &ServerConfig) -> Result<Running, StartError> {
         _ended: ended,
     };
     let core_thread = core_thread::spawn(replica, inbox, links, clock)?;
-
-    let workers = start_workers(config, &shared, &core, clock)?;
-    let accept = match listener {
-        Some(listener) => {
-            tracing::info!("binding to port {}", listener.local_addr()?);
-            tokio::spawn(workers.accept(listener))
-        }
-        None => {
-            tracing::warn!("clientPort is not set: no client is served");
-            tokio::spawn(std::future::pending())
-        }
-    };
-    let threads = vec![core_thread, log_thread, snapshot_thread];
+    let accept = accept(listener, start_workers(config, &shared, &core, clock)?)?;
     Ok(Running {
         core,
         accept,
@@ -157,8 +138,39 @@ pub async fn start(config: &ServerConfig) -> Result<Running, StartError> {
         beats,
         shared,
         peers: quorum,
-        threads,
+        threads: vec![core_thread, log_thread, snapshot_thread],
         _lock: lock,
+    })
+}
+
+/// What the threads share, around the tree that was recovered.
+fn shared_state(config: &ServerConfig, recovered: &mut Recovered, seed: u64) -> Arc<Shared> {
+    let tick = Millis(u64::from(config.session.tick_time_ms));
+    let tree = std::mem::replace(&mut recovered.tree, DataTree::empty(seed));
+    let shared = Shared::new(tree, SessionTracker::new(tick, seed), seed);
+    let (metrics, report) = (&shared.metrics, &recovered.report);
+    metrics.startup_txns_loaded.record(report.txns_replayed);
+    metrics.digest_mismatches_count.add(report.digest_mismatches);
+    Arc::new(shared)
+}
+
+fn purge_schedule(config: &ServerConfig) -> Option<PurgeSchedule> {
+    config.purge.purge_interval_hours.map(|hours| PurgeSchedule {
+        interval: Duration::from_secs(3600 * u64::from(hours)),
+        retain: config.purge.snap_retain_count as usize,
+    })
+}
+
+fn accept(listener: Option<TcpListener>, workers: Arc<Workers>) -> io::Result<Task<()>> {
+    Ok(match listener {
+        Some(listener) => {
+            tracing::info!("binding to port {}", listener.local_addr()?);
+            tokio::spawn(workers.accept(listener))
+        }
+        None => {
+            tracing::warn!("clientPort is not set: no client is served");
+            tokio::spawn(std::future::pending())
+        }
     })
 }
 

@@ -119,6 +119,7 @@ impl Core {
     }
 
     /// False when there is nothing to do any more.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "`execute_one` names them all")]
     fn execute(&mut self, outputs: &mut Outputs) -> bool {
         let mut entries: Vec<LogEntry> = Vec::new();
         let mut goes_on = true;

@@ -197,7 +197,8 @@ impl<D: Disk> Log<D> {
         self.close_log();
         match snapshot_stream::install(&self.setup.disk, &self.setup.config, &mut tree) {
             Ok(file) => {
-                tracing::info!(file = %file.path.display(), bytes = file.len, "installed the leader's snapshot");
+                let path = file.path.display();
+                tracing::info!(file = %path, bytes = file.len, "installed the leader's snapshot");
                 self.report(Input::TreeReplaced(tree));
             }
             Err(error) => end_process(&format!("cannot install the leader's snapshot: {error}")),

@@ -1,8 +1,8 @@
 //! The connections of the quorum port: those of learners while this server leads, else the one to its leader
 //! (LearnerCnxAcceptor, LearnerHandler, Learner).
 //!
-//! Invariant: what belongs to an ended role reaches nobody. The caller ends a link or a role by taking it out
-//! of [`Links`]; a task that does not find its link there is silent.
+//! Invariant: a link ends once, by itself or by the caller, whoever takes it out of [`Links`]. Nothing of an
+//! ended role begins any more; an event that crosses the end carries the number by which the caller knows it.
 
 mod greet;
 mod link;
@@ -54,6 +54,7 @@ pub struct PeerQuorumConfig {
 }
 
 /// What the links bring.
+#[derive(Debug)]
 pub enum QuorumEvent {
     /// There is a link. A learner's first packet is there, too, and comes next.
     LinkUp(LinkId),
@@ -230,3 +231,6 @@ impl Driver {
         member.map_or(&[], |member| &member.addresses)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,5 @@
-//! Walks through the tree while it goes on changing: to write snapshots, and to send images to learners. Purges
-//! what snapshots have made superfluous.
+//! Walks through the tree while it goes on changing: to write snapshots, and to send images to learners.
+//! Purges what snapshots have made superfluous.
 
 use std::io;
 use std::sync::Arc;

@@ -141,8 +141,8 @@ impl DataTree {
         self.loading = None;
     }
 
-    /// Shows the list of servers in `/zookeeper/config` (ZKDatabase.initConfigInZKDatabase). No transaction: each
-    /// server shows the list that it has, at the zxid of the reconfiguration that made it.
+    /// Shows the list of servers in `/zookeeper/config` (ZKDatabase.initConfigInZKDatabase). No transaction:
+    /// each server shows the list that it has, at the zxid of the reconfiguration that made it.
     pub fn set_config(&mut self, text: &[u8], made_at: Zxid, wall_ms: i64) {
         let shown = self.lookup(CONFIG_PATH);
         if shown.is_some_and(|node| node.data() == Some(text)) {

@@ -7,6 +7,7 @@
 )]
 
 mod client;
+mod container;
 mod place;
 
 use std::fs;

@@ -1,6 +1,7 @@
 //! Listens for learners, and tells them from strangers by their first packet.
 
 use std::fmt::Write;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use tokio::time::{sleep, timeout};
 use super::Driver;
 use super::link::{self, Peer};
 use super::links::Role;
+use crate::ids::ServerId;
 use crate::proto::quorum::{PacketType, QuorumPacket};
 use crate::server::listen::peer_listener;
 
@@ -32,19 +34,22 @@ pub(super) async fn listen(driver: Arc<Driver>, role: Role, host: String, port: 
             }
             Err(error) => {
                 if !is_failing {
-                    let me = driver.config.me.0;
-                    tracing::error!(
-                        "cannot listen on {shown}, quorum port {port}: {error}. No server can follow this one \
-                         meanwhile; it is tried again each second. Another process may use the port, or the \
-                         server.{me} line does not name this machine (quorumListenOnAllIPs=true listens on \
-                         every interface)"
-                    );
+                    warn_of_deafness(driver.config.me, shown, port, &error);
                 }
                 is_failing = true;
                 sleep(BIND_PAUSE).await;
             }
         }
     }
+}
+
+fn warn_of_deafness(me: ServerId, host: &str, port: u16, error: &io::Error) {
+    tracing::error!(
+        "cannot listen on {host}, quorum port {port}: {error}. No server can follow this one meanwhile; it \
+         is tried again each second. Another process may use the port, or the server.{} line does not name \
+         this machine (quorumListenOnAllIPs=true listens on every interface)",
+        me.0
+    );
 }
 
 /// Lets each connection begin at its own pace.
@@ -116,7 +121,7 @@ async fn read_hello(stream: &mut TcpStream, unread: &mut BytesMut) -> Result<(),
 }
 
 /// What came, in words; `None` if nothing did.
-fn describe(bytes: &[u8]) -> Option<String> {
+pub(super) fn describe(bytes: &[u8]) -> Option<String> {
     let known = match bytes {
         [] => return None,
         [0x16, 0x03, ..] => "a TLS handshake: that server has sslQuorum=true, and this one has not",

@@ -72,12 +72,7 @@ async fn serve(
     notice_silence(&stream, SILENCE_MAX.max(stall_timeout))?;
     let (mut reader, writer) = stream.split();
     let (id, end) = (ends.id, ends.end);
-    let mut sender = Sender {
-        writer,
-        stall_timeout,
-        waiting_bytes: ends.waiting_bytes,
-        unsent: Vec::new(),
-    };
+    let mut sender = Sender::new(writer, stall_timeout, ends.waiting_bytes);
     let image_sent = || (driver.deliver)(role.number, QuorumEvent::ImageSent(id));
     let mut sending = pin!(sender.run(ends.queue, image_sent));
     let is_sent = tokio::select! {
@@ -104,7 +99,7 @@ async fn serve(
 }
 
 /// Writes what is queued, much at a time.
-struct Sender<W> {
+pub(super) struct Sender<W> {
     writer: W,
     stall_timeout: Duration,
     waiting_bytes: Arc<AtomicUsize>,
@@ -112,8 +107,22 @@ struct Sender<W> {
 }
 
 impl<W: AsyncWrite + Unpin> Sender<W> {
+    /// `waiting_bytes` goes down by what is written.
+    pub(super) fn new(writer: W, stall_timeout: Duration, waiting_bytes: Arc<AtomicUsize>) -> Sender<W> {
+        Sender {
+            writer,
+            stall_timeout,
+            waiting_bytes,
+            unsent: Vec::new(),
+        }
+    }
+
     /// Ends without an error when the queue does.
-    async fn run(&mut self, mut queue: UnboundedReceiver<Item>, image_sent: impl Fn()) -> io::Result<()> {
+    pub(super) async fn run(
+        &mut self,
+        mut queue: UnboundedReceiver<Item>,
+        image_sent: impl Fn(),
+    ) -> io::Result<()> {
         let mut items = Vec::with_capacity(ITEMS_MAX);
         while queue.recv_many(&mut items, ITEMS_MAX).await > 0 {
             for item in items.drain(..) {

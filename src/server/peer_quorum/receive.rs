@@ -61,7 +61,7 @@ fn begins_image(packet: &QuorumPacket, peer: Peer) -> bool {
 }
 
 /// The whole packets, no further than to an image, and how long the rest must be before it is worth a look.
-fn pop_packets(
+pub(super) fn pop_packets(
     unread: &mut BytesMut,
     peer: Peer,
     field_bytes_max: usize,
@@ -69,15 +69,17 @@ fn pop_packets(
     let invalid = |error: DecodeError| io::Error::new(io::ErrorKind::InvalidData, error);
     let mut packets: Vec<QuorumPacket> = Vec::new();
     let mut rest = &unread[..];
-    while let Some((packet, used)) = QuorumPacket::decode(rest, field_bytes_max).map_err(invalid)? {
+    let wanted = loop {
+        let Some((packet, used)) = QuorumPacket::decode(rest, field_bytes_max).map_err(invalid)? else {
+            break packet_bytes_min(rest).max(rest.len() + 1);
+        };
         rest = &rest[used..];
         let is_last = begins_image(&packet, peer);
         packets.push(packet);
         if is_last {
-            break;
+            break 0;
         }
-    }
-    let wanted = packet_bytes_min(rest).max(rest.len() + 1);
+    };
     if wanted
         > field_bytes_max
             .saturating_mul(2)
