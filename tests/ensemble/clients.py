@@ -117,6 +117,12 @@ class Client:
                 self.events.append(got)
         return [(zk.EVENT_NAMES[event.type], event.path) for event in self.events]
 
+    def move(self, member, timeout=None):
+        """A Client that goes on with the session on another member, once that has all this one has seen."""
+        seen = self.last_zxid
+        wait_until(lambda: (member.zxid() or 0) >= seen, lambda: f"{member} at {seen:#x}: {member.zxid()}")
+        return Client(member, timeout or self.session.timeout, self.session, last_zxid=seen)
+
     def close(self):
         """Ends the session."""
         self.ask(zk.CLOSE_SESSION)

@@ -224,7 +224,7 @@ class Member:
     def log(self):
         return self.output.read_text(errors="replace") if self.output.exists() else ""
 
-    def tail(self, count=15):
+    def tail(self, count=8):
         return "\n" + "\n".join(self.log().splitlines()[-count:])
 
     def wait_log(self, pattern, seconds=PATIENCE, since=0):
@@ -329,6 +329,6 @@ class Cluster:
         for member in self.members + self.strangers:
             member.kill()
 
-    def tails(self, count=15):
+    def tails(self, count=8):
         """The end of every member's log, for a report."""
         return "\n".join(f"--- {member}{member.tail(count)}" for member in self.members + self.strangers)
