@@ -367,16 +367,16 @@ class Conn:
         self.sock.close()
 
 
-def session(port, timeout=30000, **fields):
+def session(port, timeout=30000, host="127.0.0.1", **fields):
     """A connection with a session on it."""
-    conn = Conn(port)
+    conn = Conn(port, host)
     conn.handshake(timeout, **fields)
     return conn
 
 
-def four_letter_word(port, word, wait=10.0):
+def four_letter_word(port, word, wait=10.0, host="127.0.0.1"):
     """The whole text a four-letter word yields."""
-    with socket.create_connection(("127.0.0.1", port), timeout=wait) as sock:
+    with socket.create_connection((host, port), timeout=wait) as sock:
         sock.sendall(word.encode() if isinstance(word, str) else word)
         text = b""
         try:
