@@ -73,7 +73,7 @@ pub struct LeaderStatus {
     pub synced_non_voting_followers: usize,
     /// Observers.
     pub synced_observers: usize,
-    /// Followers whose history is not complete yet.
+    /// Syncs of clients that wait to be answered.
     pub pending_syncs: usize,
     /// Proposals that are not committed yet.
     pub outstanding_proposals: usize,
@@ -319,7 +319,7 @@ impl Leader {
             synced_followers: count(&|it| is_synced(it) && !it.is_observer && is_voter(it)),
             synced_non_voting_followers: count(&|it| is_synced(it) && !it.is_observer && !is_voter(it)),
             synced_observers: count(&|it| is_synced(it) && it.is_observer),
-            pending_syncs: count(&|it| !it.is_observer && it.is_forwarding() && !it.is_synced()),
+            pending_syncs: self.syncs.len(),
             outstanding_proposals: self.broadcast.outstanding_count(),
             last_proposed: self.broadcast.last_proposed(),
             last_committed: self.broadcast.last_committed(),
