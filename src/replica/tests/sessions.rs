@@ -360,3 +360,19 @@ fn a_request_that_cannot_be_a_connect_request_is_not_remembered() {
     assert!(world.clients[client].is_closed);
     assert_eq!(world.outstanding(), 0);
 }
+
+#[test]
+fn a_process_that_stood_still_takes_in_what_it_missed_before_it_expires_sessions() {
+    let mut world = World::new();
+    let (client, silent) = (world.session(4000), world.session(4000));
+    world.now = super::harness::now(START + 20_000);
+    world.inbox.push_back(crate::replica::Input::Tick);
+    world.core();
+    assert_eq!(world.log.len(), 0, "nobody expires yet");
+    world.send(client, &[ping()]);
+    world.pass_to(START + 20_999);
+    assert_eq!(world.shared.sessions.lock().len(), 2);
+    world.pass_to(START + 21_000);
+    assert!(!world.clients[client].is_closed && world.clients[silent].is_closed);
+    world.lines(client);
+}

@@ -51,8 +51,14 @@ struct Server {
 
 impl Server {
     fn start(config: PeerQuorumConfig) -> Server {
+        // What does not leave by then never will.
+        Server::start_with(config, LONG)
+    }
+
+    fn start_with(config: PeerQuorumConfig, farewell: Duration) -> Server {
         let (sender, events) = unbounded_channel();
-        let quorum = start(config, move |role, event| drop(sender.send((role, event))));
+        let deliver: Deliver = Box::new(move |role, event| drop(sender.send((role, event))));
+        let quorum = start_with(config, farewell, deliver);
         Server { quorum, events }
     }
 
@@ -372,15 +378,36 @@ async fn what_waits_when_a_link_is_closed_still_leaves() {
     let mut leader = Server::start(config());
     leader.quorum.listen(1);
     let (mut stream, _, link) = raw_learner(&mut leader).await;
-    // What nobody reads any more must not turn the end into a reset.
-    stream.write_all(&[0, 0, 0, 5]).await.unwrap();
-    for _ in 0..100 {
+    // More than the buffers of both sides take.
+    let big = Bytes::from(vec![0; 1 << 20]);
+    for _ in 0..16 {
         leader.quorum.send(link, hello());
+        leader.quorum.send(link, big.clone());
     }
     leader.quorum.close(link, "enough".to_owned());
     leader.quorum.send(link, hello());
-    assert_eq!(read_to_end(&mut stream).await.len(), 100 * hello().len());
+    // That nobody reads this any more must not turn the end into a reset, which loses bytes.
+    assert_eq!(stream.try_write(&[0, 0, 0, 5]).unwrap(), 4);
+    assert_eq!(
+        read_to_end(&mut stream).await.len(),
+        16 * (hello().len() + big.len())
+    );
     drop(stream);
+    soon(leader.quorum.drained()).await;
+    assert!(leader.is_silent());
+}
+
+#[tokio::test]
+async fn a_closed_link_does_not_wait_for_a_peer_that_takes_nothing() {
+    let mut leader = Server::start_with(config(), SHORT);
+    leader.quorum.listen(1);
+    let (_takes_nothing, _, link) = raw_learner(&mut leader).await;
+    let (_stays, _, other) = raw_learner(&mut leader).await;
+    for _ in 0..64 {
+        leader.quorum.send(link, Bytes::from(vec![0; 1 << 20]));
+    }
+    leader.quorum.close(link, "enough".to_owned());
+    leader.quorum.close(other, "enough".to_owned());
     soon(leader.quorum.drained()).await;
     assert!(leader.is_silent());
 }
