@@ -120,7 +120,7 @@ class Client:
     def move(self, member, timeout=None):
         """A Client that goes on with the session on another member, once that has all this one has seen."""
         seen = self.last_zxid
-        wait_until(lambda: (member.zxid() or 0) >= seen, lambda: f"{member} at {seen:#x}: {member.zxid()}")
+        member.wait_zxid(seen)
         return Client(member, timeout or self.session.timeout, self.session, last_zxid=seen)
 
     def close(self):
@@ -254,6 +254,7 @@ class Writer(Roaming):
         self.count = 0
         self.crowded = False
         self.pending = []
+        self.xid = 0
         self.zxid = 0
 
     def set_up(self, client):
@@ -269,7 +270,10 @@ class Writer(Roaming):
             used = {path for _, path, _ in self.pending}
             free = [path for path in live[-50:] if path not in used]
             self.pending.append(self.choose(free))
-        frames = [zk.frame(zk.request(n, op, body(op, path, data))) for n, (op, path, data) in enumerate(self.pending, 1)]
+        frames = []
+        for op, path, data in self.pending:
+            self.xid += 1  # never twice in a session: Apache tells replies apart by it
+            frames.append(zk.frame(zk.request(self.xid, op, body(op, path, data))))
         client.conn.send(b"".join(frames))
         while self.pending:
             op, path, data = self.pending[0]
