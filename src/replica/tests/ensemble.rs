@@ -19,6 +19,7 @@ mod world;
 
 mod handing_over;
 mod moves;
+mod random;
 mod role_ends;
 mod serving;
 mod syncing;
