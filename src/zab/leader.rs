@@ -210,7 +210,7 @@ impl Leader {
             return;
         }
         assert!(self.is_active(), "only an active leader proposes");
-        if entry.zxid.counter() == u32::MAX {
+        if entry.zxid.counter() >= counter_max() {
             let reason = format!("epoch {} has no zxids left", self.epoch.0);
             return self.end(reason, out);
         }
@@ -553,6 +553,14 @@ impl Leader {
         let is_late = learner.ack_timer.is_late(now, self.config.sync_limit_ms());
         is_late.then(|| "it has not acknowledged a proposal within syncLimit".into())
     }
+}
+
+/// The counter that is not given out: behind it an epoch has no zxids left.
+fn counter_max() -> u32 {
+    #[cfg(test)]
+    return super::tests::COUNTER_MAX.get();
+    #[cfg(not(test))]
+    u32::MAX
 }
 
 fn about_session(zxid: Zxid, session: SessionId, valid: bool) -> Bytes {

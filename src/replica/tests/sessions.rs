@@ -1,7 +1,8 @@
 //! Opening, renewing, expiring and losing sessions.
 
+use super::client::connect;
 use super::frames::*;
-use super::harness::{START, Setup, TICK, World, connect};
+use super::harness::{START, Setup, TICK, World};
 use crate::clock::Millis;
 use crate::ids::{SessionId, Zxid};
 use crate::proto::jute::Put;
