@@ -19,7 +19,7 @@ use bytes::Bytes;
 use crate::clock::Millis;
 use crate::ids::{ServerId, Zxid};
 use crate::proto::vote::{Notification, PeerState};
-use crate::quorum::members::Members;
+use crate::quorum::members::{Member, Members};
 use crate::quorum::verifier::QuorumVerifier;
 use tally::Tally;
 use timers::Timers;
@@ -102,6 +102,15 @@ pub enum Output {
     },
     /// A voter looks for a leader although this server leads.
     VoterLooking(ServerId),
+    /// A member says that it is somewhere else than the own list has it. Said once for each different list.
+    AddressDiffers {
+        /// Who.
+        from: ServerId,
+        /// What it says of itself.
+        theirs: Member,
+        /// What is said of it here.
+        ours: Member,
+    },
     /// A member has another idea of who the members are. Said once for each different list.
     MembersDiffer {
         /// Who.
@@ -461,9 +470,15 @@ impl Election {
         {
             return;
         }
-        if let Ok(theirs) = Members::parse(text) {
-            if !theirs.is_same_ensemble(&self.config.members) {
+        if let Ok(mut theirs) = Members::parse(text) {
+            let ours = &self.config.members;
+            if !theirs.is_same_ensemble(ours) {
                 out.push(Output::MembersDiffer { from, theirs });
+            } else if let Some(ours) = ours.servers.get(&from).cloned()
+                && let Some(theirs) = theirs.servers.remove(&from)
+                && !theirs.may_be_at(&ours)
+            {
+                out.push(Output::AddressDiffers { from, theirs, ours });
             }
             self.differing.insert(from, text.clone());
         }

@@ -88,6 +88,10 @@ impl Ensemble {
                     let line = format!("{} {id}    leads, {} looks", self.now.0, voter.0);
                     self.transcript.push(line);
                 }
+                Output::AddressDiffers { from, theirs, .. } => {
+                    let line = format!("{} {id}    {} is at {theirs}", self.now.0, from.0);
+                    self.transcript.push(line);
+                }
                 Output::MembersDiffer { from, theirs } => {
                     let line = format!("{} {id}    {} knows {theirs}", self.now.0, from.0);
                     self.transcript.push(line);

@@ -201,6 +201,19 @@ impl Members {
     }
 }
 
+impl Member {
+    /// Whether this may be the same place as the other: an address in common, or one that names no host.
+    pub fn may_be_at(&self, other: &Member) -> bool {
+        let is_nowhere = |address: &MemberAddress| matches!(address.host.as_str(), "0.0.0.0" | "::");
+        let mut all = self.addresses.iter().chain(&other.addresses);
+        all.any(is_nowhere)
+            || self
+                .addresses
+                .iter()
+                .any(|address| other.addresses.contains(address))
+    }
+}
+
 impl fmt::Display for Members {
     /// One line for people: `1, 2, 3, 4 (observer)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -119,19 +119,30 @@ impl Replica {
         if self.is_abandoned(session, header.cxid) {
             return;
         }
+        // One of ours tells a server that it has lost a session before it refuses what comes from there. So a
+        // connection that is still here is not the one that was refused.
+        let is_of_ours = match &self.ensemble {
+            Ensemble::Alone(_) => true,
+            Ensemble::Member(member) => match &member.zab {
+                Zab::Learning(learner) => learner.is_leader_zkserver(),
+                Zab::Looking | Zab::Leading(_) => true,
+            },
+        };
         let Some(id) = self.conn_of_session.get(&session).copied() else {
             return;
         };
         let Some(conn) = self.conns.get_mut(&id) else {
             return;
         };
+        let is_refused_elsewhere = is_of_ours && *txn == Txn::Error(ErrorCode::SessionMoved.code());
+        let may_answer = zxid > conn.came_at && !is_refused_elsewhere;
         match conn.pending.front() {
             Some(Pending::Write {
                 zxid: expected,
                 xid,
                 op,
                 received,
-            }) if expected.map_or(*xid == header.cxid, |expected| expected == zxid) => {
+            }) if expected.map_or(may_answer && *xid == header.cxid, |expected| expected == zxid) => {
                 let (xid, op, received) = (*xid, *op, *received);
                 if *txn == Txn::Error(ErrorCode::SessionMoved.code()) {
                     // The client has gone elsewhere: whoever is still here is not to go on.

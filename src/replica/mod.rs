@@ -84,6 +84,9 @@ struct Conn {
     shared: Arc<ConnShared>,
     /// The session asked for, or opened.
     session: SessionId,
+    /// On a learner: what the session had under way when it came here. No answer to a request of this
+    /// connection is among the transactions up to this one, whatever xids they carry.
+    came_at: Zxid,
     /// Requests in the order in which they have to be answered. Only the first can be a write that is
     /// committed; reads behind it run right after it, under the same write guard.
     pending: VecDeque<Pending>,

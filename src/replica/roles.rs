@@ -129,6 +129,11 @@ impl Replica {
                 }
             }
             election::Output::MembersDiffer { from, theirs } => self.warn_of_members(from, &theirs),
+            election::Output::AddressDiffers { from, theirs, ours } => tracing::warn!(
+                "server {0} says that it is {theirs}, but the server.{0} line of this server says {ours}: if \
+                 that is not one place with two names, two servers have the myid {0}",
+                from.0
+            ),
         }
     }
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::member::Owner;
 use super::{Conn, Ensemble, Outputs, Pending, Replica};
 use crate::clock::{Millis, Now};
-use crate::ids::{ConnId, SessionId};
+use crate::ids::{ConnId, SessionId, Zxid};
 use crate::proto::connect::{ConnectRequest, ConnectResponse};
 use crate::proto::opcode::OpCode;
 use crate::proto::quorum::ForwardedRequest;
@@ -63,6 +63,7 @@ impl Replica {
             Conn {
                 shared: conn,
                 session,
+                came_at: Zxid::ZERO,
                 pending: VecDeque::new(),
             },
         );
@@ -206,6 +207,12 @@ impl Replica {
                 outputs.wake.push(Arc::clone(&former.shared));
             }
         }
+        if let Ensemble::Member(member) = &self.ensemble
+            && let Zab::Learning(learner) = &member.zab
+            && let Some(conn) = self.conns.get_mut(&id)
+        {
+            conn.came_at = learner.last_received();
+        }
         if let Some(held_back) = self.shared.line_limiters.renewed_sessions.admit(now.mono) {
             tracing::info!(%session, "session renewed{held_back}");
         }
@@ -318,8 +325,8 @@ impl Replica {
         }
     }
 
-    /// Whether this process has stood still past a deadline, as one that was stopped or starved: what was heard
-    /// from sessions meanwhile may still be on its way through it, and has a moment to come.
+    /// Whether this process has stood still past a deadline, as one that was stopped or starved: what was
+    /// heard from sessions meanwhile may still be on its way through it, and has a moment to come.
     fn is_behind(&mut self, now: Now) -> bool {
         let due = self.shared.sessions.lock().next_deadline();
         let late_since = due.map(|due| due.max(self.expiry_resumes_at) + STANDSTILL);

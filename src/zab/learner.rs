@@ -253,6 +253,11 @@ impl Learner {
         self.phase == Phase::Broadcasting
     }
 
+    /// The last transaction that the leader has told of, committed or not.
+    pub fn last_received(&self) -> Zxid {
+        self.last_received
+    }
+
     /// Whether the leader is one of ours.
     pub fn is_leader_zkserver(&self) -> bool {
         self.is_leader_zkserver

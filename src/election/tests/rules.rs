@@ -282,6 +282,30 @@ fn lists_that_differ_are_told_once_and_change_nothing() {
 }
 
 #[test]
+fn a_member_that_is_elsewhere_than_its_line_says_is_told_once() {
+    let mut probe = Probe::looking();
+    let ours = probe.election.config.members.clone();
+    let mut theirs = ours.clone();
+    let member = theirs.servers.get_mut(&ServerId(2)).unwrap();
+    member.addresses[0].quorum_port += 1;
+    let said = Output::AddressDiffers {
+        from: ServerId(2),
+        theirs: member.clone(),
+        ours: ours.servers[&ServerId(2)].clone(),
+    };
+    probe.hear(2, with_config(&theirs.to_text()));
+    assert!(probe.out.contains(&said));
+    probe.hear(2, with_config(&theirs.to_text()));
+    assert!(!probe.out.contains(&said));
+    // Of others it may think what it likes, and of itself that it is everywhere.
+    probe.hear(3, with_config(&theirs.to_text()));
+    theirs.servers.get_mut(&ServerId(2)).unwrap().addresses[0].host = "0.0.0.0".into();
+    probe.hear(2, with_config(&theirs.to_text()));
+    let is_about_places = |output: &Output| matches!(output, Output::AddressDiffers { .. });
+    assert!(!probe.out.iter().any(is_about_places));
+}
+
+#[test]
 fn no_message_ends_the_process() {
     let mut prng = crate::prng::Prng::new(1);
     let mut probe = Probe::looking();

@@ -62,7 +62,7 @@ impl Simulation {
                     self.check_winner(vote.leader);
                 }
                 Output::DialAll | Output::VoterLooking(_) => {}
-                Output::MembersDiffer { .. } => panic!("all have one list"),
+                Output::MembersDiffer { .. } | Output::AddressDiffers { .. } => panic!("all have one list"),
             }
         }
     }

@@ -96,7 +96,10 @@ fn node(me: i64, members: &Members, listener: TcpListener, finalize_wait_ms: u64
                 match output {
                     Output::Notify { to, body } => mesh.send(to, body),
                     Output::DialAll => mesh.dial_all(),
-                    Output::Decided { .. } | Output::VoterLooking(_) | Output::MembersDiffer { .. } => {}
+                    Output::Decided { .. }
+                    | Output::VoterLooking(_)
+                    | Output::AddressDiffers { .. }
+                    | Output::MembersDiffer { .. } => {}
                 }
             }
             publish.send_replace((election.state(), election.vote()));
