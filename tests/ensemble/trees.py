@@ -92,16 +92,14 @@ def newest_snapshot(data_dir):
 
 
 def assert_logs_agree(cluster, acknowledged=()):
-    """One zxid has one record, in whichever log; and what was acknowledged is in a log or below a snapshot of each
-    running member, and in at least one log."""
+    """One zxid has one record, in whichever log; and what was acknowledged is in the log of each running member, or
+    covered by its newest snapshot."""
     logs = {member: log_records(member.data_dir) for member in cluster}
     merged = {}
     for member, records in logs.items():
         for zxid, record in records.items():
             known = merged.setdefault(zxid, (member, record))
             assert known[1] == record, f"zxid {zxid:#x} of {known[0]} and {member}: {known[1].hex()}, {record.hex()}"
-    missing = [zxid for zxid in acknowledged if zxid not in merged]
-    assert not missing, f"{len(missing)} acknowledged zxids are in no log, the first is {min(missing):#x}"
     for member in cluster.running():
         newest = newest_snapshot(member.data_dir)
         gone = [zxid for zxid in acknowledged if zxid > newest and zxid not in logs[member]]
