@@ -147,6 +147,7 @@ class Roaming(threading.Thread):
         self.last_zxid = 0
         self.member = None  # where it is connected
         self.moves = 0
+        self.xids = 0
         self.fault = None
         self.ending = threading.Event()
 
@@ -185,6 +186,9 @@ class Roaming(threading.Thread):
             return None
         except LOST:
             return None
+        # Servers know the requests of a session by their xids: none is ever used twice, wherever it was sent.
+        self.xids += 1 << 20
+        client.xid = self.xids
         self.session, self.member = client.session, member
         self.moves += 1
         return client
@@ -269,11 +273,16 @@ class Writer(Roaming):
             used = {path for _, path, _ in self.pending}
             free = [path for path in live[-50:] if path not in used]
             self.pending.append(self.choose(free))
-        frames = [zk.frame(zk.request(n, op, body(op, path, data))) for n, (op, path, data) in enumerate(self.pending, 1)]
+        frames = []
+        for number, (op, path, data) in enumerate(self.pending, client.xid + 1):
+            frames.append(zk.frame(zk.request(number, op, body(op, path, data))))
         client.conn.send(b"".join(frames))
         while self.pending:
             op, path, data = self.pending[0]
-            self.take(client.read(op), op, path, data)
+            client.xid += 1
+            reply = client.read(op)
+            assert reply.xid == client.xid, f"the reply to {reply.xid} comes for {client.xid}"
+            self.take(reply, op, path, data)
             del self.pending[0]
         if self.pause:
             self.ending.wait(self.pause)
