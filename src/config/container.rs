@@ -404,10 +404,9 @@ const EXTRA: &str = "ZOO_CFG_EXTRA";
 const KEY_PREFIX: &str = "ZOO_CFG_";
 const FILE_SUFFIX: &str = "_FILE";
 /// Variables that other parts of the program read, and those that concern only the images.
-const ELSEWHERE: [&str; 12] = [
+const ELSEWHERE: [&str; 11] = [
     "ZOO_CONF_DIR",
     "ZOO_DATADIR_AUTOCREATE_DISABLE",
-    "ZOO_DATA_LOG_DIR_AUTOCREATE",
     "ZOO_FIPS_MODE",
     "ZOO_HC_TIMEOUT",
     "ZOO_HEAP_SIZE",

@@ -1,6 +1,6 @@
 //! A member of an ensemble: its elections, its roles one after another, and what it holds between them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use hashbrown::HashMap;
 
@@ -61,8 +61,10 @@ pub(super) struct Member {
     pub replacement: Option<Replacement>,
     /// Of a leader that ends: until when it tries to hand over.
     pub handing_over: Option<Millis>,
-    /// Size of the last, the smallest and the largest proposal of this leader.
-    pub proposal_bytes: [i64; 3],
+    /// Of a leader: connections to learners that serve, as last published.
+    pub up: BTreeSet<LinkId>,
+    /// What is published is no longer true.
+    pub is_stale: bool,
     pub looking_since: Millis,
     pub election_ms: Option<u64>,
     pub active_since: Option<Millis>,
@@ -128,7 +130,8 @@ impl Member {
             image: Image::None,
             replacement: None,
             handing_over: None,
-            proposal_bytes: [-1; 3],
+            up: BTreeSet::new(),
+            is_stale: false,
             looking_since: now.mono,
             election_ms: None,
             active_since: None,

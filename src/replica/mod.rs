@@ -66,6 +66,8 @@ pub struct Replica {
     /// Connections whose sync waits, oldest first: alone for these transactions, in an ensemble for the
     /// leader's answer ([`UNANSWERED`]).
     syncs: VecDeque<(Zxid, ConnId)>,
+    /// No session expires before.
+    expiry_resumes_at: Millis,
     snapshots: SnapshotSchedule,
 }
 
@@ -152,6 +154,7 @@ impl Replica {
             conns: BTreeMap::new(),
             conn_of_session: BTreeMap::new(),
             syncs: VecDeque::new(),
+            expiry_resumes_at: Millis(0),
             snapshots: SnapshotSchedule::new(config.snap_count, config.snap_size_limit, Prng::new(seed)),
             shared,
         }
@@ -198,7 +201,10 @@ impl Replica {
     /// When `Tick` is due next, on the monotonic clock.
     pub fn next_deadline(&self) -> Option<Millis> {
         let sessions = match self.leads() {
-            true => self.shared.sessions.lock().next_deadline(),
+            true => {
+                let due = self.shared.sessions.lock().next_deadline();
+                due.map(|due| due.max(self.expiry_resumes_at))
+            }
             false => None,
         };
         let Ensemble::Member(member) = &self.ensemble else {

@@ -57,6 +57,15 @@ impl Replica {
         let Ensemble::Member(member) = &mut self.ensemble else {
             return;
         };
+        member.is_stale |= match &event {
+            // What serves goes on serving.
+            PeerEvent::Packets(link, _) => !member.up.contains(link),
+            PeerEvent::LinkUp(_)
+            | PeerEvent::LinkDown(_)
+            | PeerEvent::ImageSent(_)
+            | PeerEvent::LogRead { .. }
+            | PeerEvent::Image { .. } => true,
+        };
         match event {
             PeerEvent::LinkUp(link) => member.step(now, zab::Input::LinkUp(link)),
             PeerEvent::LinkDown(link) => member.step(now, zab::Input::LinkDown(link)),
@@ -94,6 +103,9 @@ impl Replica {
                 return;
             };
             if member.zab_outputs.is_empty() && member.election_outputs.is_empty() {
+                if member.is_stale {
+                    self.publish();
+                }
                 return;
             }
             let said = mem::take(&mut member.election_outputs);
@@ -196,7 +208,7 @@ impl Replica {
             "{word} - LEADER ELECTION TOOK - {took} ms"
         );
         member.zab = if state == PeerState::Leading {
-            member.proposal_bytes = [-1; 3];
+            self.shared.proposal_size.reset();
             let leader = Leader::new(config, now.mono, history, rest.window, out);
             Zab::Leading(Box::new(leader))
         } else {

@@ -288,6 +288,9 @@ impl Replica {
     /// Ends the sessions that were not heard of for their timeout. Requests only note the time on their
     /// connection; it is looked at here, once per session and timeout.
     pub(super) fn expire_sessions(&mut self, now: Now, outputs: &mut Outputs) {
+        if self.is_behind(now) {
+            return;
+        }
         let due = self.shared.sessions.lock().due(now.mono);
         for session in due {
             if !self.leads() {
@@ -313,6 +316,17 @@ impl Replica {
             self.shared.metrics.stale_sessions_expired.add(1);
             self.propose_close(now, session, outputs);
         }
+    }
+
+    /// Whether this process has stood still past a deadline, as one that was stopped or starved: what was heard
+    /// from sessions meanwhile may still be on its way through it, and has a moment to come.
+    fn is_behind(&mut self, now: Now) -> bool {
+        let due = self.shared.sessions.lock().next_deadline();
+        let late_since = due.map(|due| due.max(self.expiry_resumes_at) + STANDSTILL);
+        if late_since.is_some_and(|at| now.mono > at) {
+            self.expiry_resumes_at = now.mono + STANDSTILL;
+        }
+        now.mono < self.expiry_resumes_at
     }
 
     /// A connection that is gone no longer waits for the leader's word on its session. Says how many did.
@@ -354,3 +368,6 @@ impl Replica {
         self.propose(now, encoded, outputs);
     }
 }
+
+/// A deadline missed by more means that the process stood still; and how long it then waits for what is due.
+const STANDSTILL: Millis = Millis(1000);

@@ -2,14 +2,16 @@
 
 use super::{Ensemble, Replica};
 use crate::shared::{LeadingStatus, LearnerLine, Mode, RoleStatus, ZabState};
-use crate::zab::{Leader, LearnerState, Zab};
+use crate::zab::{LeaderStatus, LearnerState, Zab};
 
 impl Replica {
     /// Publishes the role. Called when it changes, and now and then for its figures.
-    pub(super) fn publish(&self) {
-        let Ensemble::Member(member) = &self.ensemble else {
+    pub(super) fn publish(&mut self) {
+        let Ensemble::Member(member) = &mut self.ensemble else {
             return;
         };
+        member.is_stale = false;
+        member.up.clear();
         let mut status = RoleStatus {
             mode: Mode::Looking,
             state: ZabState::Election,
@@ -42,15 +44,17 @@ impl Replica {
                     true => ZabState::Broadcast,
                     false => ZabState::Discovery,
                 };
-                status.leading = Some(leading(leader, member.proposal_bytes));
+                let figures = leader.status();
+                let up = figures.learners.iter().filter(|learner| learner.is_up);
+                member.up.extend(up.map(|learner| learner.link));
+                status.leading = Some(leading(&figures));
             }
         }
         *self.shared.role.lock() = status;
     }
 }
 
-fn leading(leader: &Leader, proposal_bytes: [i64; 3]) -> LeadingStatus {
-    let status = leader.status();
+fn leading(status: &LeaderStatus) -> LeadingStatus {
     let learners = status.learners.iter().filter_map(|learner| {
         Some(LearnerLine {
             server: learner.server?,
@@ -67,6 +71,7 @@ fn leading(leader: &Leader, proposal_bytes: [i64; 3]) -> LeadingStatus {
         pending_syncs: status.pending_syncs,
         last_proposed: status.last_proposed,
         last_committed: status.last_committed,
-        proposal_bytes,
+        // Asked for where it is shown.
+        proposal_bytes: [-1; 3],
     }
 }

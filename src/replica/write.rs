@@ -231,11 +231,7 @@ impl Replica {
         let Zab::Leading(leader) = &mut member.zab else {
             return;
         };
-        let bytes = encoded.len() as i64;
-        let [last, least, greatest] = &mut member.proposal_bytes;
-        *last = bytes;
-        *least = if *least < 0 { bytes } else { bytes.min(*least) };
-        *greatest = bytes.max(*greatest);
+        self.shared.proposal_size.record(encoded.len());
         let entry = LogEntry {
             zxid: leader.next_zxid(),
             encoded: Bytes::from(encoded),

@@ -172,6 +172,10 @@ impl Core {
             Output::ClosePeer { link, reason } => self.peers().close(link, reason),
             Output::ResetPeers => self.peers().reset(),
             Output::Serving(is_serving) => {
+                match is_serving {
+                    true => tracing::info!("serving clients"),
+                    false => tracing::info!("no longer serving clients"),
+                }
                 self.links.serving.send_replace(is_serving);
             }
             Output::AppendLog(_) | Output::Send(..) | Output::Stopped => {

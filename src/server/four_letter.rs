@@ -114,7 +114,12 @@ impl ServerView for View<'_> {
     }
 
     fn role(&self) -> RoleStatus {
-        self.shared().role.lock().clone()
+        let mut role = self.shared().role.lock().clone();
+        if let Some(leading) = &mut role.leading {
+            let size = &self.shared().proposal_size;
+            leading.proposal_bytes = [size.last(), size.min(), size.max()];
+        }
+        role
     }
 
     fn gauges(&self) -> Gauges {
@@ -241,6 +246,7 @@ impl ServerView for View<'_> {
         self.shared().stats.reset();
         self.shared().metrics.reset();
         self.shared().response_size.reset();
+        self.shared().proposal_size.reset();
     }
 }
 

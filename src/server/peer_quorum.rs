@@ -137,16 +137,23 @@ pub fn start(
     config: PeerQuorumConfig,
     deliver: impl Fn(u64, QuorumEvent) + Send + Sync + 'static,
 ) -> PeerQuorum {
+    start_with(config, FAREWELL, Box::new(deliver))
+}
+
+fn start_with(config: PeerQuorumConfig, farewell: Duration, deliver: Deliver) -> PeerQuorum {
     let (commands, queue) = unbounded_channel();
     let driver = Arc::new(Driver {
         config,
+        farewell,
         links: Links::default(),
-        deliver: Box::new(deliver),
+        deliver,
         local_addrs: watch::Sender::default(),
     });
     tokio::spawn(Arc::clone(&driver).run(queue));
     PeerQuorum { commands, driver }
 }
+
+type Deliver = Box<dyn Fn(u64, QuorumEvent) + Send + Sync>;
 
 enum Command {
     Listen(Role),
@@ -157,8 +164,10 @@ enum Command {
 /// What all tasks use.
 struct Driver {
     config: PeerQuorumConfig,
+    /// What waits for a peer has so long to leave when its link is closed.
+    farewell: Duration,
     links: Links,
-    deliver: Box<dyn Fn(u64, QuorumEvent) + Send + Sync>,
+    deliver: Deliver,
     local_addrs: watch::Sender<Vec<SocketAddr>>,
 }
 
@@ -231,6 +240,8 @@ impl Driver {
         member.map_or(&[], |member| &member.addresses)
     }
 }
+
+const FAREWELL: Duration = Duration::from_millis(200);
 
 #[cfg(test)]
 mod tests;

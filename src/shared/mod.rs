@@ -47,6 +47,8 @@ pub struct Shared {
     pub metrics: Metrics,
     /// Sizes of replies.
     pub response_size: ResponseSize,
+    /// Sizes of this leader's proposals.
+    pub proposal_size: ResponseSize,
     /// Requests handed to the core and not answered yet.
     pub outstanding: AtomicUsize,
     /// Whether clients are served.
@@ -68,6 +70,7 @@ impl Shared {
             stats: ServerStats::default(),
             metrics: Metrics::default(),
             response_size: ResponseSize::default(),
+            proposal_size: ResponseSize::default(),
             outstanding: AtomicUsize::new(0),
             is_serving: AtomicBool::new(false),
             role: Mutex::new(RoleStatus::default()),

@@ -73,7 +73,7 @@ pub struct LeaderStatus {
     pub synced_non_voting_followers: usize,
     /// Observers.
     pub synced_observers: usize,
-    /// Followers whose history is not complete yet.
+    /// Syncs of clients that wait to be answered.
     pub pending_syncs: usize,
     /// Proposals that are not committed yet.
     pub outstanding_proposals: usize,
@@ -210,7 +210,7 @@ impl Leader {
             return;
         }
         assert!(self.is_active(), "only an active leader proposes");
-        if entry.zxid.counter() == u32::MAX {
+        if entry.zxid.counter() >= counter_max() {
             let reason = format!("epoch {} has no zxids left", self.epoch.0);
             return self.end(reason, out);
         }
@@ -329,7 +329,7 @@ impl Leader {
             synced_followers: count(&|it| is_synced(it) && !it.is_observer && is_voter(it)),
             synced_non_voting_followers: count(&|it| is_synced(it) && !it.is_observer && !is_voter(it)),
             synced_observers: count(&|it| is_synced(it) && it.is_observer),
-            pending_syncs: count(&|it| !it.is_observer && it.is_forwarding() && !it.is_synced()),
+            pending_syncs: self.syncs.len(),
             outstanding_proposals: self.broadcast.outstanding_count(),
             last_proposed: self.broadcast.last_proposed(),
             last_committed: self.broadcast.last_committed(),
@@ -563,6 +563,14 @@ impl Leader {
         let is_late = learner.ack_timer.is_late(now, self.config.sync_limit_ms());
         is_late.then(|| "it has not acknowledged a proposal within syncLimit".into())
     }
+}
+
+/// The counter that is not given out: behind it an epoch has no zxids left.
+fn counter_max() -> u32 {
+    #[cfg(test)]
+    return super::tests::COUNTER_MAX.get();
+    #[cfg(not(test))]
+    u32::MAX
 }
 
 fn about_session(zxid: Zxid, session: SessionId, valid: bool) -> Bytes {

@@ -15,6 +15,8 @@ pub(super) struct LearnerProgress {
     pub heard: Millis,
     /// It counts as synced up to this tick.
     pub synced_until: u64,
+    /// The end of the history in front of NEWLEADER: with its acknowledgement all of it is on disk.
+    pub synced_to: Zxid,
     /// Proposals that it acknowledged before the epoch, as 3.8.0 does; they count after it.
     pub early_ack: Option<Zxid>,
     pub ack_timer: AckTimer,
@@ -58,6 +60,7 @@ impl LearnerProgress {
             phase: Phase::Hello,
             heard: now,
             synced_until: 0,
+            synced_to: Zxid::ZERO,
             early_ack: None,
             ack_timer: AckTimer::default(),
             pings_sent: 0,

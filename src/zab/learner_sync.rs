@@ -168,8 +168,8 @@ impl Learner {
     }
 
     fn on_proposal(&mut self, zxid: Zxid, encoded: Bytes, out: &mut Vec<Output>) {
-        // An image may show more than the history behind it begins with.
-        if zxid <= self.last_applied && self.phase == Phase::Syncing {
+        // An image may show more than what is sent behind it begins with, on both sides of NEWLEADER.
+        if zxid <= self.last_applied && self.phase < Phase::Broadcasting {
             return;
         }
         if !self.take(zxid, encoded, out) {

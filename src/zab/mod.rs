@@ -18,7 +18,7 @@ mod sync_plan;
 mod synchronization;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::BTreeSet;
 

@@ -153,6 +153,7 @@ impl Leader {
         };
         learner.phase = phase;
         learner.heard = now;
+        learner.synced_to = self.committed_log.last();
         self.broadcast.forget_acks(learner.server, kept);
         if !learner.is_observer {
             for entry in self.broadcast.outstanding() {
@@ -194,7 +195,10 @@ impl Leader {
         let server = learner.server;
         if !learner.is_observer {
             self.new_leader_acks.add(server);
-            if let Some(upto) = learner.early_ack.take() {
+            let synced_to = learner.synced_to;
+            let early_ack = learner.early_ack.take();
+            self.broadcast.on_ack(server, synced_to);
+            if let Some(upto) = early_ack {
                 self.broadcast.on_ack(server, upto);
                 self.flush_commits(out);
             }

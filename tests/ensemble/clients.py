@@ -120,7 +120,7 @@ class Client:
     def move(self, member, timeout=None):
         """A Client that goes on with the session on another member, once that has all this one has seen."""
         seen = self.last_zxid
-        wait_until(lambda: (member.zxid() or 0) >= seen, lambda: f"{member} at {seen:#x}: {member.zxid()}")
+        member.wait_zxid(seen)
         return Client(member, timeout or self.session.timeout, self.session, last_zxid=seen)
 
     def close(self):
@@ -147,7 +147,6 @@ class Roaming(threading.Thread):
         self.last_zxid = 0
         self.member = None  # where it is connected
         self.moves = 0
-        self.xids = 0
         self.fault = None
         self.ending = threading.Event()
 
@@ -186,9 +185,6 @@ class Roaming(threading.Thread):
             return None
         except LOST:
             return None
-        # Servers know the requests of a session by their xids: none is ever used twice, wherever it was sent.
-        self.xids += 1 << 20
-        client.xid = self.xids
         self.session, self.member = client.session, member
         self.moves += 1
         return client
@@ -258,6 +254,7 @@ class Writer(Roaming):
         self.count = 0
         self.crowded = False
         self.pending = []
+        self.xid = 0
         self.zxid = 0
 
     def set_up(self, client):
@@ -274,15 +271,13 @@ class Writer(Roaming):
             free = [path for path in live[-50:] if path not in used]
             self.pending.append(self.choose(free))
         frames = []
-        for number, (op, path, data) in enumerate(self.pending, client.xid + 1):
-            frames.append(zk.frame(zk.request(number, op, body(op, path, data))))
+        for op, path, data in self.pending:
+            self.xid += 1  # never twice in a session: Apache tells replies apart by it
+            frames.append(zk.frame(zk.request(self.xid, op, body(op, path, data))))
         client.conn.send(b"".join(frames))
         while self.pending:
             op, path, data = self.pending[0]
-            client.xid += 1
-            reply = client.read(op)
-            assert reply.xid == client.xid, f"the reply to {reply.xid} comes for {client.xid}"
-            self.take(reply, op, path, data)
+            self.take(client.read(op), op, path, data)
             del self.pending[0]
         if self.pause:
             self.ending.wait(self.pause)

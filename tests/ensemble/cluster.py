@@ -211,6 +211,10 @@ class Member:
         text = self.field("Zxid")
         return int(text, 16) if text else None
 
+    def wait_zxid(self, zxid):
+        """Waits until it has applied so much."""
+        wait_until(lambda: (self.zxid() or 0) >= zxid, lambda: f"{self} at {zxid:#x}: {self.zxid()}")
+
     def metric(self, name):
         """One number of `mntr`, or None."""
         found = re.search(rf"^{name}\t(-?\d+)$", self.word("mntr"), re.M)

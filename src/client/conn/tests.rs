@@ -5,8 +5,9 @@ use crate::limits::{READS_PER_GUARD, UNSENT_BYTES_MAX};
 use crate::proto::frame::FourLetterWord;
 use crate::proto::jute::Put;
 use crate::proto::opcode::OpCode;
+use crate::replica::tests::client::connect;
 use crate::replica::tests::frames::*;
-use crate::replica::tests::harness::{Setup, World, connect};
+use crate::replica::tests::harness::{Setup, World};
 
 #[test]
 fn a_word_is_recognised_however_its_bytes_arrive() {

@@ -8,16 +8,16 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use super::client::{Client, connect};
 use super::frames::{Ask, Seen};
-use crate::auth::{AuthConfig, DigestAlg, ip_id};
-use crate::client::{ClientConfig, ClientConn, Submit};
+use crate::auth::{AuthConfig, DigestAlg};
+use crate::client::ClientConfig;
 use crate::clock::{Millis, Now};
 use crate::ids::{ConnId, ServerId, SessionId, Zxid};
 use crate::prep::PrepConfig;
-use crate::proto::jute::Put;
 use crate::replica::{Input, Output, Outputs, Replica, ReplicaConfig};
 use crate::session::tracker::SessionTracker;
-use crate::shared::{ConnShared, Shared};
+use crate::shared::Shared;
 use crate::tree::{DataTree, SnapshotCursor};
 
 /// What differs from test to test.
@@ -37,24 +37,6 @@ impl Default for Setup {
             frame_bytes_max: 4 << 20,
         }
     }
-}
-
-/// A client and the server's end of its connection.
-pub(crate) struct Client {
-    pub conn: ClientConn,
-    /// From the last answer to a connect request.
-    pub session: SessionId,
-    pub passwd: Vec<u8>,
-    /// Takes no bytes from its socket.
-    pub is_stuck: bool,
-    /// The server has closed the connection, or the client has.
-    pub is_closed: bool,
-    /// What was received and not looked at.
-    pub bytes: Vec<u8>,
-    next_xid: i32,
-    is_connected: bool,
-    asked: VecDeque<(i32, i32)>,
-    last_zxid: i64,
 }
 
 pub(crate) struct World {
@@ -83,28 +65,10 @@ impl World {
 
     /// A server that finds this tree on its disk.
     pub fn on(tree: DataTree, setup: Setup) -> World {
-        let auth = AuthConfig {
-            super_digest: None,
-            digest_enabled: true,
-            digest_alg: DigestAlg::Sha1,
-            skip_acl: false,
-        };
         let now = now(START);
         let shared = Arc::new(Shared::new(tree, SessionTracker::new(Millis(TICK), 1), 1));
         shared.is_serving.store(true, Relaxed);
-        let config = ReplicaConfig {
-            server_id: ServerId(1),
-            prep: PrepConfig {
-                auth: auth.clone(),
-                digest_enabled: true,
-                extended_types: false,
-                record_bytes_max: 8 << 20,
-                hash_seed: 1,
-            },
-            auth: auth.clone(),
-            snap_count: setup.snap_count,
-            snap_size_limit: setup.snap_size_limit,
-        };
+        let config = replica_config(ServerId(1), &setup);
         World {
             replica: Replica::new(Arc::clone(&shared), config, now, 1),
             shared,
@@ -114,34 +78,15 @@ impl World {
             log: VecDeque::new(),
             done: Vec::new(),
             woken: BTreeSet::new(),
-            config: Arc::new(ClientConfig {
-                frame_bytes_max: setup.frame_bytes_max,
-                session_timeout_min_ms: 2 * TICK as i32,
-                session_timeout_max_ms: 20 * TICK as i32,
-                outstanding_max: setup.outstanding_max,
-                auth,
-            }),
+            config: client_config(&setup),
         }
     }
 
     /// A client connects its socket.
     pub fn accept(&mut self) -> usize {
         let at = self.clients.len();
-        let peer = "127.0.0.1:40000".parse().unwrap();
-        let id = ConnId(at as u64);
-        let shared = ConnShared::new(id, peer, Arc::from([ip_id(peer.ip())]), self.now.wall_ms);
-        self.clients.push(Client {
-            conn: ClientConn::new(Arc::clone(&self.config), Arc::new(shared)),
-            session: SessionId(0),
-            passwd: Vec::new(),
-            is_stuck: false,
-            is_closed: false,
-            bytes: Vec::new(),
-            next_xid: 1,
-            is_connected: false,
-            asked: VecDeque::new(),
-            last_zxid: 0,
-        });
+        self.clients
+            .push(Client::new(&self.config, ConnId(at as u64), self.now.wall_ms));
         at
     }
 
@@ -192,39 +137,12 @@ impl World {
 
     /// One round of a connection. True if another has to follow.
     pub fn advance_once(&mut self, at: usize) -> bool {
-        let client = &mut self.clients[at];
-        if client.is_closed {
-            return false;
-        }
-        let mut submits = Vec::new();
-        let has_more = client.conn.advance(self.now, &self.shared, &mut submits);
-        self.inbox.extend(submits.into_iter().map(|submit| match submit {
-            Submit::Connect(request) => Input::Connect {
-                conn: Arc::clone(client.conn.shared()),
-                request,
-            },
-            Submit::Request(request) => Input::Client(request),
-        }));
-        if !client.is_stuck {
-            client.bytes.extend_from_slice(client.conn.output());
-            client.conn.sent(client.conn.output().len());
-            if client.conn.is_closing() {
-                self.hang_up(at);
-                return false;
-            }
-        }
-        has_more && !client.conn.is_backlogged()
+        self.clients[at].advance_once(self.now, &self.shared, &mut self.inbox)
     }
 
     /// The connection is gone.
     pub fn hang_up(&mut self, at: usize) {
-        let client = &mut self.clients[at];
-        if !client.is_closed {
-            client.is_closed = true;
-            if !client.conn.is_new() {
-                self.inbox.push_back(Input::ConnClosed(client.conn.shared().id));
-            }
-        }
+        self.clients[at].hang_up(&mut self.inbox);
     }
 
     /// The core takes up to `count` inputs as one batch. Connections are told, but do not act on it yet.
@@ -331,46 +249,6 @@ impl World {
     }
 }
 
-impl Client {
-    /// A request as it goes over the wire.
-    pub fn frame(&mut self, ask: &Ask) -> Vec<u8> {
-        let xid = self.next_xid;
-        self.next_xid += 1;
-        self.asked.push_back((xid, ask.code));
-        let mut frame = Vec::new();
-        frame.put_count(8 + ask.body.len());
-        frame.put_int(xid);
-        frame.put_int(ask.code);
-        frame.extend_from_slice(&ask.body);
-        frame
-    }
-
-    fn seen(&mut self) -> Vec<Seen> {
-        let mut bytes = &self.bytes[..];
-        let mut all = Vec::new();
-        while let Some((head, rest)) = bytes.split_first_chunk::<4>() {
-            let (payload, rest) = rest.split_at(u32::from_be_bytes(*head) as usize);
-            bytes = rest;
-            let seen = if self.is_connected {
-                Seen::decode(payload, &mut self.asked)
-            } else {
-                self.is_connected = true;
-                Seen::decode_connect(payload, &mut self.session, &mut self.passwd)
-            };
-            if let Some(zxid) = seen.zxid()
-                && zxid > 0
-            {
-                assert!(zxid >= self.last_zxid, "{seen} after {}", self.last_zxid);
-                self.last_zxid = zxid;
-            }
-            all.push(seen);
-        }
-        assert!(bytes.is_empty(), "half a frame");
-        self.bytes.clear();
-        all
-    }
-}
-
 impl Drop for World {
     fn drop(&mut self) {
         if std::thread::panicking() {
@@ -385,18 +263,41 @@ impl Drop for World {
     }
 }
 
-/// A connect request in 45 bytes.
-pub(crate) fn connect(last_zxid: i64, timeout_ms: i32, session: SessionId, passwd: &[u8]) -> Vec<u8> {
-    let mut payload = Vec::new();
-    payload.put_int(0);
-    payload.put_long(last_zxid);
-    payload.put_int(timeout_ms);
-    payload.put_long(session.0);
-    payload.put_buffer(Some(passwd));
-    payload.put_bool(false);
-    let mut frame = Vec::new();
-    frame.put_buffer(Some(&payload));
-    frame
+fn auth_config() -> AuthConfig {
+    AuthConfig {
+        super_digest: None,
+        digest_enabled: true,
+        digest_alg: DigestAlg::Sha1,
+        skip_acl: false,
+    }
+}
+
+/// What a replica is told of its configuration.
+pub(crate) fn replica_config(server_id: ServerId, setup: &Setup) -> ReplicaConfig {
+    ReplicaConfig {
+        server_id,
+        prep: PrepConfig {
+            auth: auth_config(),
+            digest_enabled: true,
+            extended_types: false,
+            record_bytes_max: 8 << 20,
+            hash_seed: 1,
+        },
+        auth: auth_config(),
+        snap_count: setup.snap_count,
+        snap_size_limit: setup.snap_size_limit,
+    }
+}
+
+/// What connections are told of it.
+pub(crate) fn client_config(setup: &Setup) -> Arc<ClientConfig> {
+    Arc::new(ClientConfig {
+        frame_bytes_max: setup.frame_bytes_max,
+        session_timeout_min_ms: 2 * TICK as i32,
+        session_timeout_max_ms: 20 * TICK as i32,
+        outstanding_max: setup.outstanding_max,
+        auth: auth_config(),
+    })
 }
 
 pub(crate) fn now(mono: u64) -> Now {

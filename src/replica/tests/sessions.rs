@@ -1,7 +1,8 @@
 //! Opening, renewing, expiring and losing sessions.
 
+use super::client::connect;
 use super::frames::*;
-use super::harness::{START, Setup, TICK, World, connect};
+use super::harness::{START, Setup, TICK, World};
 use crate::clock::Millis;
 use crate::ids::{SessionId, Zxid};
 use crate::proto::jute::Put;
@@ -392,4 +393,20 @@ fn who_hears_that_the_session_has_moved_is_closed_behind_it_at_once() {
     world.wake();
     assert_eq!(world.lines(client), ["1 @2 error -118"]);
     assert!(world.clients[client].is_closed);
+}
+
+#[test]
+fn a_process_that_stood_still_takes_in_what_it_missed_before_it_expires_sessions() {
+    let mut world = World::new();
+    let (client, silent) = (world.session(4000), world.session(4000));
+    world.now = super::harness::now(START + 20_000);
+    world.inbox.push_back(crate::replica::Input::Tick);
+    world.core();
+    assert_eq!(world.log.len(), 0, "nobody expires yet");
+    world.send(client, &[ping()]);
+    world.pass_to(START + 20_999);
+    assert_eq!(world.shared.sessions.lock().len(), 2);
+    world.pass_to(START + 21_000);
+    assert!(!world.clients[client].is_closed && world.clients[silent].is_closed);
+    world.lines(client);
 }

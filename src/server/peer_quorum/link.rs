@@ -95,7 +95,7 @@ async fn serve(
         while reader.read(&mut sink).await? > 0 {}
         Ok(())
     };
-    timeout(FAREWELL, farewell).await.unwrap_or(Ok(()))
+    timeout(driver.farewell, farewell).await.unwrap_or(Ok(()))
 }
 
 /// Writes what is queued, much at a time.
@@ -197,5 +197,3 @@ pub(super) fn stalled(verb: &str, silence: Duration) -> io::Error {
 const ITEMS_MAX: usize = 1024;
 /// Bytes that are copied together.
 const UNSENT_BYTES_MAX: usize = 64 * 1024;
-/// What waits for a peer has so long to leave when the link is closed.
-const FAREWELL: Duration = Duration::from_millis(200);

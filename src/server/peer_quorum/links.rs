@@ -81,7 +81,8 @@ impl Links {
 
     /// A link of that role, unless the role is over.
     pub fn open(&self, role: Role, peer: Peer) -> Option<LinkEnds> {
-        let id = self.unused_id(role)?;
+        let mut state = self.state.lock();
+        let id = state.unused_id(role)?;
         let (sender, queue) = unbounded_channel();
         let (end_sender, end) = oneshot::channel();
         let waiting_bytes = Arc::new(AtomicUsize::new(0));
@@ -91,10 +92,6 @@ impl Links {
             waiting_bytes: Arc::clone(&waiting_bytes),
             end: Some(end_sender),
         };
-        let mut state = self.state.lock();
-        if state.roles_past != role.past {
-            return None;
-        }
         state.open.insert(id, entry);
         Some(LinkEnds {
             id,
@@ -106,9 +103,7 @@ impl Links {
 
     /// A number that no link has had, unless the role is over.
     pub fn unused_id(&self, role: Role) -> Option<LinkId> {
-        let mut state = self.state.lock();
-        state.ids_used += 1;
-        (state.roles_past == role.past).then_some(LinkId(state.ids_used))
+        self.state.lock().unused_id(role)
     }
 
     /// Queues for a link, if it is there.
@@ -163,6 +158,16 @@ impl Links {
     pub async fn drained(&self) {
         let mut closing = self.closing.subscribe();
         let _ = closing.wait_for(|count| *count == 0).await;
+    }
+}
+
+impl State {
+    fn unused_id(&mut self, role: Role) -> Option<LinkId> {
+        if self.roles_past != role.past {
+            return None;
+        }
+        self.ids_used += 1;
+        Some(LinkId(self.ids_used))
     }
 }
 

@@ -80,11 +80,8 @@ pub(super) fn pop_packets(
             break 0;
         }
     };
-    if wanted
-        > field_bytes_max
-            .saturating_mul(2)
-            .saturating_add(PACKET_BYTES_SPARE)
-    {
+    let bytes_max = field_bytes_max.saturating_mul(2);
+    if wanted > bytes_max.saturating_add(PACKET_BYTES_SPARE) {
         let text = format!("a packet of at least {wanted} bytes");
         return Err(io::Error::new(io::ErrorKind::InvalidData, text));
     }

@@ -1,4 +1,6 @@
 use std::net::TcpListener as StdListener;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 
 use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -51,8 +53,14 @@ struct Server {
 
 impl Server {
     fn start(config: PeerQuorumConfig) -> Server {
+        // What does not leave by then never will.
+        Server::start_with(config, LONG)
+    }
+
+    fn start_with(config: PeerQuorumConfig, farewell: Duration) -> Server {
         let (sender, events) = unbounded_channel();
-        let quorum = start(config, move |role, event| drop(sender.send((role, event))));
+        let deliver: Deliver = Box::new(move |role, event| drop(sender.send((role, event))));
+        let quorum = start_with(config, farewell, deliver);
         Server { quorum, events }
     }
 
@@ -372,17 +380,83 @@ async fn what_waits_when_a_link_is_closed_still_leaves() {
     let mut leader = Server::start(config());
     leader.quorum.listen(1);
     let (mut stream, _, link) = raw_learner(&mut leader).await;
-    // What nobody reads any more must not turn the end into a reset.
-    stream.write_all(&[0, 0, 0, 5]).await.unwrap();
-    for _ in 0..100 {
+    // More than the buffers of both sides take.
+    let big = Bytes::from(vec![0; 1 << 20]);
+    for _ in 0..16 {
         leader.quorum.send(link, hello());
+        leader.quorum.send(link, big.clone());
     }
     leader.quorum.close(link, "enough".to_owned());
     leader.quorum.send(link, hello());
-    assert_eq!(read_to_end(&mut stream).await.len(), 100 * hello().len());
+    let mut received = vec![0; hello().len()];
+    soon(stream.read_exact(&mut received)).await.unwrap();
+    // That nobody reads this any more must not turn the end into a reset.
+    stream.write_all(&[0, 0, 0, 5]).await.unwrap();
+    soon(stream.read_to_end(&mut received)).await.unwrap();
+    assert_eq!(received.len(), 16 * (hello().len() + big.len()));
     drop(stream);
     soon(leader.quorum.drained()).await;
     assert!(leader.is_silent());
+}
+
+#[tokio::test]
+async fn a_closed_link_does_not_wait_for_a_peer_that_takes_nothing() {
+    let mut leader = Server::start_with(config(), SHORT);
+    leader.quorum.listen(1);
+    let (_takes_nothing, _, link) = raw_learner(&mut leader).await;
+    let (_stays, _, other) = raw_learner(&mut leader).await;
+    for _ in 0..64 {
+        leader.quorum.send(link, Bytes::from(vec![0; 1 << 20]));
+    }
+    leader.quorum.close(link, "enough".to_owned());
+    leader.quorum.close(other, "enough".to_owned());
+    soon(leader.quorum.drained()).await;
+    assert!(leader.is_silent());
+}
+
+#[tokio::test]
+async fn what_is_being_closed_is_waited_for() {
+    let mut leader = Server::start(config());
+    leader.quorum.listen(1);
+    for is_reset in [false, true] {
+        let (mut stream, _, link) = raw_learner(&mut leader).await;
+        for _ in 0..64 {
+            leader.quorum.send(link, Bytes::from(vec![0; 1 << 20]));
+        }
+        if is_reset {
+            leader.quorum.reset();
+        } else {
+            leader.quorum.close(link, "enough".to_owned());
+        }
+        {
+            let mut drained = pin!(leader.quorum.drained());
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+                let polled = drained.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+                assert_eq!(polled, Poll::Pending);
+            }
+        }
+        read_to_end(&mut stream).await;
+        drop(stream);
+        soon(leader.quorum.drained()).await;
+    }
+}
+
+/// Connecting may be over in the moment in which the role ends.
+#[test]
+fn nothing_begins_in_a_role_that_is_over() {
+    let links = Links::default();
+    let peer = Peer::Learner(SocketAddr::from(([127, 0, 0, 1], 1)));
+    let role = links.begin(5);
+    let first = links.open(role, peer).unwrap().id;
+    assert_ne!(links.unused_id(role), Some(first));
+    links.close_all();
+    assert!(links.open(role, peer).is_none() && links.unused_id(role).is_none());
+    assert!(
+        links
+            .open(links.begin(5), peer)
+            .is_some_and(|link| link.id != first)
+    );
 }
 
 #[tokio::test]

@@ -263,6 +263,22 @@ fn a_snapshot_is_history_only_once_it_is_durable() {
 }
 
 #[test]
+fn an_image_may_show_what_is_proposed_behind_newleader() {
+    let mut learn = Learn::discovered(false);
+    learn.send(PacketType::Snap, zxid(2, 3));
+    learn.step(Input::SnapshotInstalled { zxid: zxid(2, 3) });
+    assert_eq!(learn.send(PacketType::Proposal, zxid(2, 1)), []);
+    learn.send(PacketType::NewLeader, zxid(2, 0));
+    assert_eq!(acks(&learn.saved(2, 2)), [(ACK, zxid(2, 0))]);
+    for counter in 2..=3 {
+        assert_eq!(learn.send(PacketType::Proposal, zxid(2, counter)), []);
+        assert_eq!(learn.send(PacketType::Commit, zxid(2, counter)), []);
+    }
+    let out = learn.send(PacketType::Proposal, zxid(2, 4));
+    assert_eq!(out, [Output::AppendLog(entry(zxid(2, 4), 1))]);
+}
+
+#[test]
 fn a_cut_that_does_not_come_out_asks_for_a_snapshot() {
     let trunc = |to| {
         let mut learn = Learn::discovered(false);

@@ -1,6 +1,7 @@
 //! Images: what they are between, how they arrive, how they break.
 
 use super::*;
+use crate::proto::jute::Put;
 
 /// A tree of some megabytes.
 fn tree() -> DataTree {
@@ -96,6 +97,33 @@ async fn images_arrive_with_what_is_behind_them() {
     learner.new_leaders(link, 2).await;
     drop(sending.await.unwrap());
     assert_eq!(learner.link_down().await, (1, link));
+}
+
+/// With the end of the image the reader's buffer of a megabyte is full but for a few bytes, so that it leaves
+/// a part of a read behind.
+#[tokio::test]
+async fn what_the_reader_of_an_image_has_no_room_for_is_not_lost() {
+    let (mut stream, mut learner, link) = raw_leader(|_| {}).await;
+    // Neither sessions nor ACLs.
+    let mut bytes = [&snap()[..], &[0; 8]].concat();
+    let big = vec![1; (1 << 20) - 80 - 19 - 10];
+    for (path, data) in [("", &b""[..]), ("/big", &big)] {
+        bytes.put_string(path);
+        bytes.put_buffer(Some(data));
+        bytes.put_long(-1);
+        bytes.extend_from_slice(&[0; 60]);
+    }
+    snapshot_stream::encode_end(&mut bytes);
+    let behind = packet(PacketType::Proposal, 43, &vec![2; 500_000]);
+    bytes.extend_from_slice(&behind.to_bytes());
+    let sending = tokio::spawn(async move {
+        stream.write_all(&bytes).await.unwrap();
+        stream
+    });
+    let tree = learner.image(link).await;
+    assert!(tree.lookup("/big").is_some());
+    assert!(learner.packets(1, link, 1).await == [behind]);
+    drop(sending.await.unwrap());
 }
 
 #[tokio::test]

@@ -1,0 +1,119 @@
+//! One member: its disk, which stays, and its process, which comes and goes.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use super::disk::Disk;
+use crate::ids::Zxid;
+use crate::replica::{Ensemble as Part, Input, Replica};
+use crate::shared::Shared;
+use crate::storage::snapshot_stream;
+use crate::tree::{SnapshotCursor, SnapshotHead};
+use crate::zab::{LinkId, Zab};
+
+pub struct Node {
+    pub disk: Disk,
+    pub server: Option<Server>,
+    /// Counts the processes.
+    pub life: u64,
+    /// Snapshots and images go on no further for now.
+    pub are_walks_held: bool,
+}
+
+/// A process.
+pub struct Server {
+    pub replica: Replica,
+    pub shared: Arc<Shared>,
+    pub inbox: VecDeque<Input>,
+    /// Connections that have something in their outboxes.
+    pub woken: BTreeSet<usize>,
+    /// What the snapshot thread has to do.
+    pub walks: VecDeque<Walk>,
+    /// The role that accepts learners.
+    pub listening: Option<u64>,
+    /// The role that connects to its leader.
+    pub dialing: Option<u64>,
+    /// What the driver knows of it.
+    pub is_serving: bool,
+    pub has_stopped: bool,
+    /// Everything up to here was compared with the others.
+    pub known: Zxid,
+}
+
+/// A snapshot, or an image for a learner.
+pub struct Walk {
+    pub head: SnapshotHead,
+    pub cursor: SnapshotCursor,
+    pub bytes: Vec<u8>,
+    pub to: Option<LinkId>,
+}
+
+impl Node {
+    pub fn new() -> Node {
+        Node {
+            disk: Disk::new(),
+            server: None,
+            life: 0,
+            are_walks_held: false,
+        }
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.server.is_some()
+    }
+
+    /// The process, which has to run.
+    pub fn up(&self) -> &Server {
+        self.server.as_ref().expect("the server runs")
+    }
+
+    pub fn role(&self) -> Option<&Zab> {
+        match &self.server.as_ref()?.replica.ensemble {
+            Part::Member(member) => Some(&member.zab),
+            Part::Alone(_) => None,
+        }
+    }
+
+    /// Whether it leads clients' writes to their commit.
+    pub fn leads(&self) -> bool {
+        matches!(self.role(), Some(Zab::Leading(leader)) if leader.is_active())
+    }
+
+    /// Whether it has a role in an epoch that has begun.
+    pub fn is_active(&self) -> bool {
+        self.server
+            .as_ref()
+            .is_some_and(|server| server.replica.is_active())
+    }
+
+    pub fn last_zxid(&self) -> Zxid {
+        self.up().shared.tree.read().last_processed_zxid()
+    }
+
+    /// In a few words.
+    pub fn describe(&self) -> String {
+        let Some(server) = &self.server else {
+            return format!("down, {} on disk", self.disk.last());
+        };
+        let role = server.shared.role.lock();
+        let zxid = self.last_zxid();
+        format!(
+            "{:?} {:?} of {:?}, epoch {}, {zxid}",
+            role.mode, role.state, role.leader, role.epoch.0
+        )
+    }
+}
+
+impl Walk {
+    /// One that has not begun.
+    pub fn new(head: SnapshotHead, to: Option<LinkId>) -> Walk {
+        let mut bytes = Vec::new();
+        snapshot_stream::encode_begin(&head, &mut bytes);
+        Walk {
+            head,
+            cursor: SnapshotCursor::default(),
+            bytes,
+            to,
+        }
+    }
+}
