@@ -144,16 +144,16 @@ impl Replica {
                 received,
             }) if expected.map_or(may_answer && *xid == header.cxid, |expected| expected == zxid) => {
                 let (xid, op, received) = (*xid, *op, *received);
-                if *txn == Txn::Error(ErrorCode::SessionMoved.code()) {
-                    // The client has gone elsewhere: whoever is still here is not to go on.
-                    conn.shared.outbox.close();
-                }
                 let response_size = &self.shared.response_size;
                 let is_first = conn.shared.outbox.push_reply(|out| {
                     let start = out.len();
                     reply::write(out, xid, zxid, txn, result);
                     response_size.record(out.len() - start - 4);
                 });
+                if *txn == Txn::Error(ErrorCode::SessionMoved.code()) {
+                    // The client has gone elsewhere: whoever is still here is not to go on.
+                    conn.shared.outbox.close();
+                }
                 if is_first {
                     outputs.wake.push(Arc::clone(&conn.shared));
                 }

@@ -3,9 +3,9 @@
 
 use std::collections::VecDeque;
 
-use super::{Output, Outputs, Replica};
+use super::{Ensemble, Output, Outputs, Replica};
 use crate::prng::Prng;
-use crate::zab::LinkId;
+use crate::zab::{LinkId, Zab};
 
 /// When the next snapshot is due (SyncRequestProcessor.shouldSnapshot): the random half keeps the members of
 /// an ensemble from taking theirs at the same time.
@@ -118,10 +118,17 @@ impl Replica {
             return;
         };
         self.snapshots.running = Some(walk);
-        let head = self.shared.tree.write().snapshot_begin();
+        let mut head = self.shared.tree.write().snapshot_begin();
         outputs.list.push(match walk {
             Walk::Own => Output::TakeSnapshot(head),
-            Walk::Image(link) => Output::SendImage { link, head },
+            Walk::Image(link) => {
+                if let Ensemble::Member(member) = &self.ensemble
+                    && let Zab::Leading(leader) = &member.zab
+                {
+                    head.zxid = head.zxid.max(leader.least_image_zxid(link));
+                }
+                Output::SendImage { link, head }
+            }
         });
     }
 }

@@ -246,6 +246,16 @@ impl Leader {
         }
     }
 
+    /// What an image for this learner says at least to be the state of. Apache's learners keep their old logs
+    /// beside an image and go on from it at the next start: with the mark of this epoch nothing of what was
+    /// never committed comes behind it.
+    pub fn least_image_zxid(&self, link: LinkId) -> Zxid {
+        match self.learners.get(&link) {
+            Some(learner) if !learner.is_zkserver => Zxid::new(self.epoch, 0),
+            Some(_) | None => Zxid::ZERO,
+        }
+    }
+
     /// A voter looks for a leader. One that waits for its quorum in vain gives up, if it is told to.
     pub fn voter_looking(&mut self, now: Millis, server: ServerId, out: &mut Vec<Output>) {
         let waited = now - self.started;

@@ -1,6 +1,8 @@
 //! How a learner comes to the leader's history (LearnerHandler.syncFollower): a pure function of where the
 //! learner ends and what the leader can prove.
 
+use std::fmt;
+
 use super::committed_log::CommittedLog;
 use crate::ids::Zxid;
 
@@ -26,6 +28,19 @@ pub enum SyncPlan {
     },
     /// Everything.
     Snap,
+}
+
+impl fmt::Display for SyncPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SyncPlan::Diff { after } => write!(f, "DIFF after {after}"),
+            SyncPlan::DiffFromLog { after, upto } => {
+                write!(f, "DIFF after {after}, up to {upto} from the log")
+            }
+            SyncPlan::Trunc { to } => write!(f, "TRUNC to {to}"),
+            SyncPlan::Snap => f.write_str("SNAP"),
+        }
+    }
 }
 
 /// What may be done besides a snapshot.

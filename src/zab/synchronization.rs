@@ -43,7 +43,11 @@ impl Leader {
             may_truncate: learner.is_zkserver || self.config.truncates_apache,
             may_read_log: self.config.may_read_log,
         };
-        match plan(last, &self.committed_log, options) {
+        let server = learner.server.0;
+        let plan = plan(last, &self.committed_log, options);
+        tracing::info!(window = %format_args!("{}..{}", self.committed_log.base(), self.committed_log.last()),
+            "synchronizing server {server}, whose last transaction is {last}: {plan}");
+        match plan {
             SyncPlan::Diff { after } => self.send_diff(now, link, after, Vec::new(), out),
             SyncPlan::DiffFromLog { after, upto } => {
                 learner.phase = Phase::ReadingLog { last };
@@ -71,19 +75,29 @@ impl Leader {
         let Phase::ReadingLog { last } = learner.phase else {
             return;
         };
+        let server = learner.server.0;
         let entries = entries.unwrap_or_default();
+        if !self.continues(last, &entries) {
+            tracing::info!("synchronizing server {server}: SNAP, as the log does not reach back to {last}");
+            return self.send_snapshot(now, link, out);
+        }
+        tracing::info!(
+            "synchronizing server {server}: {} transactions read from the log",
+            entries.len()
+        );
+        self.send_diff(now, link, last, entries, out);
+    }
+
+    /// Whether entries go on from `last` without a gap, up to what is in memory now: that may have moved on.
+    fn continues(&self, last: Zxid, entries: &[LogEntry]) -> bool {
         let mut end = last;
-        for entry in &entries {
+        for entry in entries {
             if !follows(end, entry.zxid) {
-                return self.send_snapshot(now, link, out);
+                return false;
             }
             end = entry.zxid;
         }
-        // Memory may have moved on in the meantime.
-        if end < self.committed_log.base() || self.committed_log.floor(end) != Some(end) {
-            return self.send_snapshot(now, link, out);
-        }
-        self.send_diff(now, link, last, entries, out);
+        end >= self.committed_log.base() && self.committed_log.floor(end) == Some(end)
     }
 
     fn send_diff(

@@ -409,18 +409,30 @@ def dump_tree(conn):
     """Every node as path -> (data, Stat, ACL list), by a connection that may read all (`become_super`)."""
     nodes, todo, xid = {}, ["/"], 1
     while todo:
-        path = todo.pop()
-        conn.send_request(xid, GET_CHILDREN2, path_watch(path))
-        conn.send_request(xid + 1, GET_DATA, path_watch(path))
-        conn.send_request(xid + 2, GET_ACL, path_only(path))
-        below, data, acl = (conn.read_reply(op) for op in (GET_CHILDREN2, GET_DATA, GET_ACL))
-        xid += 3
-        if below.err or data.err or acl.err:
-            raise Malformed(f"{path}: {below}, {data}, {acl}")
-        if not below.body[1] == data.body[1] == acl.body[1]:
-            raise Malformed(f"{path}: three different Stats {below}, {data}, {acl}")
-        nodes[path] = (data.body[0], data.body[1], acl.body[0])
-        todo += [path.rstrip("/") + "/" + name for name in below.body[0]]
+        # So many at a time that requests and replies fit into the sockets.
+        batch, todo = todo[:100], todo[100:]
+        requests = [
+            frame(request(xid + at, op, body))
+            for at, (op, body) in enumerate(
+                pair
+                for path in batch
+                for pair in (
+                    (GET_CHILDREN2, path_watch(path)),
+                    (GET_DATA, path_watch(path)),
+                    (GET_ACL, path_only(path)),
+                )
+            )
+        ]
+        conn.send(b"".join(requests))
+        xid += len(requests)
+        for path in batch:
+            below, data, acl = (conn.read_reply(op) for op in (GET_CHILDREN2, GET_DATA, GET_ACL))
+            if below.err or data.err or acl.err:
+                raise Malformed(f"{path}: {below}, {data}, {acl}")
+            if not below.body[1] == data.body[1] == acl.body[1]:
+                raise Malformed(f"{path}: three different Stats {below}, {data}, {acl}")
+            nodes[path] = (data.body[0], data.body[1], acl.body[0])
+            todo += [path.rstrip("/") + "/" + name for name in below.body[0]]
     return nodes
 
 

@@ -74,7 +74,10 @@ class Member:
         self.servers = None  # its own lines server.N=..., when they shall differ from the cluster's
         self.myid = number
         self.host = f"{cluster.network}.{number}"
-        self.port, self.quorum_port, self.election_port = free_ports(self.host, 3)
+        # In a namespace of its own nobody else has any port.
+        self.port, self.quorum_port, self.election_port = (
+            (2181, 2888, 3888) if cluster.namespaces else free_ports(self.host, 3)
+        )
         self.directory = cluster.directory / str(number)
         self.data_dir = self.directory / "data"
         self.output = self.directory / "server.log"
@@ -118,6 +121,8 @@ class Member:
         path.write_text("\n".join(lines) + "\n")
         words = shlex.split(self.cluster.template(self.kind))
         command = [word.replace("{cfg}", str(path)) for word in words]
+        if self.cluster.namespaces:
+            command = self.cluster.namespaces.command(self.id, command)
         with open(self.output, "ab") as output:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, cwd=REPOSITORY
@@ -244,18 +249,21 @@ class Cluster:
     """Members of the given kinds, none of them started. `with` kills them all at its end.
 
     `ours` is the command behind the kind `ours`; `observers` the numbers of those that do not vote; `config` replaces
-    entries of CONFIG; `lines` are added to the list of servers (weights and groups).
+    entries of CONFIG; `lines` are added to the list of servers (weights and groups). `namespaces`, a Network, is where
+    the members run; it is removed with them.
     """
 
-    def __init__(self, directory, kinds, ours=DEFAULT_SERVER, observers=(), config=None, lines=()):
+    def __init__(self, directory, kinds, ours=DEFAULT_SERVER, observers=(), config=None, lines=(), namespaces=None):
         self.directory = Path(directory)
         self.ours = ours
         self.config = dict(config or {})
         self.lines = list(lines)
         self.templates = {}
         self.strangers = []  # members that are in no list
+        self.namespaces = namespaces
         # An address of its own: ports stay free while a member is down, and no client's outgoing port is one of them.
-        self.network = f"127.{random.randrange(1, 255)}.{random.randrange(1, 255)}"
+        loopback = f"127.{random.randrange(1, 255)}.{random.randrange(1, 255)}"
+        self.network = namespaces.prefix if namespaces else loopback
         self.members = [
             Member(self, number, kind, "observer" if number in observers else "participant")
             for number, kind in enumerate(kinds, 1)
@@ -332,6 +340,8 @@ class Cluster:
     def close(self):
         for member in self.members + self.strangers:
             member.kill()
+        if self.namespaces:
+            self.namespaces.close()
 
     def tails(self, count=8):
         """The end of every member's log, for a report."""

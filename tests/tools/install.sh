@@ -1,7 +1,7 @@
 #!/bin/bash
 # Installs what tests/all needs on a Debian machine, by package name; quick when all is there already.
 #
-#   install.sh [PART...]   parts: java kazoo node c rust faults systemd (default: all)
+#   install.sh [PART...]   parts: java kazoo node c rust faults systemd network zookeeper (default: all)
 #
 # System packages come from apt (as root, or through sudo); Python and Node packages go into a cache folder,
 # which ZKSERVER_TEST_CACHE moves (default: the user's cache folder). The last line printed is that folder.
@@ -13,7 +13,7 @@ node_client=1.1.3
 
 main() {
   local part parts=("$@")
-  [ $# -gt 0 ] || parts=(java kazoo node c rust faults systemd)
+  [ $# -gt 0 ] || parts=(java kazoo node c rust faults systemd network zookeeper)
   mkdir -p "$cache"
   exec 9> "$cache/lock"
   flock 9
@@ -65,6 +65,17 @@ part_systemd() {
   have systemd-analyze || apt_install systemd
   have runuser || apt_install util-linux
   python3 -c 'import yaml' 2> /dev/null || apt_install python3-yaml
+}
+
+# Members of an ensemble get namespaces, and filters between them.
+part_network() {
+  have ip || apt_install iproute2
+  have nft || apt_install nftables
+}
+
+# Debian's own release of the server, beside Apache's newest.
+part_zookeeper() {
+  "$(dirname "$0")/apache.sh" 3.8.0 > /dev/null
 }
 
 part_rust() {

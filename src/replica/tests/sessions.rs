@@ -7,9 +7,11 @@ use crate::clock::Millis;
 use crate::ids::{SessionId, Zxid};
 use crate::proto::jute::Put;
 use crate::proto::opcode::OpCode;
-use crate::proto::txn::{Txn, TxnHeader};
+use crate::proto::txn::{self, Txn, TxnHeader};
+use crate::replica::Outputs;
 use crate::session::password::password;
 use crate::tree::DataTree;
+use crate::zab::LogEntry;
 
 #[test]
 fn a_session_is_open_once_its_transaction_is_on_disk() {
@@ -360,6 +362,37 @@ fn a_request_that_cannot_be_a_connect_request_is_not_remembered() {
     world.receive(client, &frame);
     assert!(world.clients[client].is_closed);
     assert_eq!(world.outstanding(), 0);
+}
+
+#[test]
+fn who_hears_that_the_session_has_moved_is_closed_behind_it_at_once() {
+    let mut world = World::new();
+    let client = world.session(10_000);
+    world.send(client, &[set("/a", "here", -1)]);
+    world.core();
+    // In its place comes what the leader makes of it, as on a learner.
+    world.log.clear();
+    let header = TxnHeader {
+        client_id: world.clients[client].session,
+        cxid: 1,
+        zxid: Zxid(2),
+        time: world.now.wall_ms,
+        code: -1,
+    };
+    let mut encoded = Vec::new();
+    txn::encode(&header, &Txn::Error(-118), None, &mut encoded);
+    let entry = LogEntry {
+        zxid: header.zxid,
+        encoded: encoded.into(),
+    };
+    let mut outputs = Outputs::default();
+    world
+        .replica
+        .apply_committed(world.now, vec![entry], &mut outputs);
+    world.execute(outputs);
+    world.wake();
+    assert_eq!(world.lines(client), ["1 @2 error -118"]);
+    assert!(world.clients[client].is_closed);
 }
 
 #[test]

@@ -301,6 +301,29 @@ fn who_comes_back_with_less_has_to_acknowledge_again() {
 }
 
 #[test]
+fn an_image_for_apache_is_ahead_of_all_that_its_log_keeps() {
+    let mut lead = Lead::active();
+    lead.hello(B, 2, 1, PacketType::FollowerInfo);
+    let out = lead.ack_epoch(B, 1, zxid(1, 9));
+    assert!(matches!(out[0], Output::SendSnapshot { link: B, .. }), "{out:?}");
+    assert_eq!(lead.leader.least_image_zxid(B), zxid(2, 0));
+    let ours = LinkId(13);
+    lead.step(NOW, Input::LinkUp(ours));
+    let info = LearnerInfo {
+        server: ServerId(2),
+        protocol_version: PROTOCOL_VERSION,
+        config_version: 0,
+        is_zkserver: true,
+    };
+    lead.packet(ours, PacketType::FollowerInfo, zxid(1, 0), &info.to_bytes());
+    assert_eq!(
+        lead.leader.least_image_zxid(ours),
+        Zxid::ZERO,
+        "ours put it in the place of the log"
+    );
+}
+
+#[test]
 fn the_log_serves_who_is_behind_memory_if_it_proves_to_have_no_gap() {
     for (entries, expected) in [
         (
