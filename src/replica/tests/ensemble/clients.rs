@@ -67,7 +67,7 @@ impl Ensemble {
         let leader = self.leader();
         let mut all = (0..self.setup.voters).filter(|at| *at != leader && self.nodes[*at].is_up());
         let first = all.next().expect("there is one at least");
-        [first, all.last().unwrap_or(first)]
+        [first, all.next_back().unwrap_or(first)]
     }
 
     pub fn status(&self, at: usize) -> RoleStatus {
