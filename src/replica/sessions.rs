@@ -350,12 +350,11 @@ impl Replica {
 
     /// A learner is asked which sessions are alive: those that were heard from since it was last asked.
     pub(super) fn tell_who_is_alive(&mut self, now: Now) {
-        for conn in self.conns.values() {
-            if let Ensemble::Member(member) = &mut self.ensemble {
-                member.touch(&conn.shared);
-            }
-        }
-        if let Ensemble::Member(member) = &mut self.ensemble {
+        let Ensemble::Member(member) = &mut self.ensemble else {
+            return;
+        };
+        if let Zab::Learning(_) = member.zab {
+            self.conns.values().for_each(|conn| member.touch(&conn.shared));
             member.asked_at = now.mono;
         }
     }
