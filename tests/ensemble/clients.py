@@ -187,6 +187,7 @@ class Roaming(threading.Thread):
             return None
         self.session, self.member = client.session, member
         self.moves += 1
+        client.xid = self.moves << 20  # no request of the session has the xid of another
         return client
 
     def work(self, client):
