@@ -139,7 +139,7 @@ impl Server {
     pub fn port(&self) -> u16 {
         let line = self.wait_for("binding to port ");
         let (_, rest) = line.split_once("binding to port ").unwrap();
-        let (address, _) = rest.split_once(';').unwrap();
+        let address = rest.split_whitespace().next().unwrap();
         address.rsplit_once(':').unwrap().1.parse().unwrap()
     }
 
