@@ -11,6 +11,10 @@
 //! * The core thread is the only writer of the tree. Reads run where the client is served.
 //! * Crash beats corrupt: a broken invariant or a failed write of the log ends the process.
 
+/// Tests inside the crate share their tools with those outside.
+#[cfg(test)]
+extern crate self as zkserver;
+
 // Vocabulary.
 pub mod clock;
 pub mod ids;

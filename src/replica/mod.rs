@@ -216,8 +216,16 @@ impl Replica {
         [sessions, member.next_deadline()].into_iter().flatten().min()
     }
 
+    /// What it is in its ensemble; `None` alone.
+    pub fn role(&self) -> Option<&Zab> {
+        match &self.ensemble {
+            Ensemble::Alone(_) => None,
+            Ensemble::Member(member) => Some(&member.zab),
+        }
+    }
+
     /// Whether this server serves: alone, or with a leader.
-    fn is_active(&self) -> bool {
+    pub fn is_active(&self) -> bool {
         match &self.ensemble {
             Ensemble::Alone(_) => true,
             Ensemble::Member(member) => match &member.zab {

@@ -1,8 +1,8 @@
 //! A replica with its connections: what clients send, and exactly what comes back.
 
-pub(crate) mod client;
-pub(crate) mod frames;
 pub(crate) mod harness;
+#[path = "../../tests/world/mod.rs"]
+pub(crate) mod world;
 
 mod ensemble;
 mod events;

@@ -5,9 +5,9 @@ use crate::limits::{READS_PER_GUARD, UNSENT_BYTES_MAX};
 use crate::proto::frame::FourLetterWord;
 use crate::proto::jute::Put;
 use crate::proto::opcode::OpCode;
-use crate::replica::tests::client::connect;
-use crate::replica::tests::frames::*;
-use crate::replica::tests::harness::{Setup, World};
+use crate::replica::tests::harness::{Limits, World};
+use crate::replica::tests::world::client::connect;
+use crate::replica::tests::world::frames::*;
 
 #[test]
 fn a_word_is_recognised_however_its_bytes_arrive() {
@@ -38,9 +38,9 @@ fn a_word_behind_the_connect_request_is_a_bad_length() {
 
 #[test]
 fn a_length_beyond_the_limit_closes_the_connection_and_keeps_earlier_replies() {
-    let mut world = World::with(Setup {
+    let mut world = World::with(Limits {
         frame_bytes_max: 1000,
-        ..Setup::default()
+        ..Limits::default()
     });
     let client = world.session(4000);
     let mut bytes = world.clients[client].frame(&ping());
@@ -132,9 +132,9 @@ fn a_client_that_takes_no_replies_gets_no_more_of_them() {
 
 #[test]
 fn a_full_pipeline_stops_those_who_have_a_part_in_it() {
-    let mut world = World::with(Setup {
+    let mut world = World::with(Limits {
         outstanding_max: 3,
-        ..Setup::default()
+        ..Limits::default()
     });
     let (client, other) = (world.session(4000), world.session(4000));
     world.send(client, &vec![create_as("/n", "", 2); 10]);
@@ -198,9 +198,9 @@ fn a_connection_does_not_read_while_it_waits_for_its_session_or_its_end() {
 
 #[test]
 fn a_stalled_connection_does_not_gather_input_without_end() {
-    let mut world = World::with(Setup {
+    let mut world = World::with(Limits {
         frame_bytes_max: 1000,
-        ..Setup::default()
+        ..Limits::default()
     });
     let client = world.session(4000);
     world.send(client, &[create("/a", ""), auth("digest", "a:b")]);

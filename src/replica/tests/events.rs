@@ -1,7 +1,7 @@
 //! Watch events: before any reply that shows the change, and only to those who may read the node.
 
-use super::frames::*;
 use super::harness::World;
+use super::world::frames::*;
 use crate::proto::acl::{Acl, Id, perms};
 use crate::proto::jute::Put;
 use crate::proto::opcode::OpCode;

@@ -8,36 +8,17 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::client::{Client, connect};
-use super::frames::{Ask, Seen};
-use crate::auth::{AuthConfig, DigestAlg};
+use super::world::client::{Client, connect};
+pub(crate) use super::world::configs::{Limits, START, TICK};
+use super::world::configs::{client_config, now, replica_config};
+use super::world::frames::{Ask, Seen};
 use crate::client::ClientConfig;
 use crate::clock::{Millis, Now};
 use crate::ids::{ConnId, ServerId, SessionId, Zxid};
-use crate::prep::PrepConfig;
-use crate::replica::{Input, Output, Outputs, Replica, ReplicaConfig};
+use crate::replica::{Input, Output, Outputs, Replica};
 use crate::session::tracker::SessionTracker;
 use crate::shared::Shared;
 use crate::tree::{DataTree, SnapshotCursor};
-
-/// What differs from test to test.
-pub(crate) struct Setup {
-    pub snap_count: u64,
-    pub snap_size_limit: Option<u64>,
-    pub outstanding_max: usize,
-    pub frame_bytes_max: usize,
-}
-
-impl Default for Setup {
-    fn default() -> Setup {
-        Setup {
-            snap_count: 100_000,
-            snap_size_limit: None,
-            outstanding_max: 1000,
-            frame_bytes_max: 4 << 20,
-        }
-    }
-}
 
 pub(crate) struct World {
     pub shared: Arc<Shared>,
@@ -56,19 +37,19 @@ pub(crate) struct World {
 
 impl World {
     pub fn new() -> World {
-        World::with(Setup::default())
+        World::with(Limits::default())
     }
 
-    pub fn with(setup: Setup) -> World {
-        World::on(DataTree::new(1), setup)
+    pub fn with(limits: Limits) -> World {
+        World::on(DataTree::new(1), limits)
     }
 
     /// A server that finds this tree on its disk.
-    pub fn on(tree: DataTree, setup: Setup) -> World {
+    pub fn on(tree: DataTree, limits: Limits) -> World {
         let now = now(START);
         let shared = Arc::new(Shared::new(tree, SessionTracker::new(Millis(TICK), 1), 1));
         shared.is_serving.store(true, Relaxed);
-        let config = replica_config(ServerId(1), &setup);
+        let config = replica_config(ServerId(1), &limits);
         World {
             replica: Replica::new(Arc::clone(&shared), config, now, 1),
             shared,
@@ -78,7 +59,7 @@ impl World {
             log: VecDeque::new(),
             done: Vec::new(),
             woken: BTreeSet::new(),
-            config: client_config(&setup),
+            config: client_config(&limits),
         }
     }
 
@@ -262,51 +243,3 @@ impl Drop for World {
         assert_eq!(self.shared.watches.count(), 0, "watches that nobody has");
     }
 }
-
-fn auth_config() -> AuthConfig {
-    AuthConfig {
-        super_digest: None,
-        digest_enabled: true,
-        digest_alg: DigestAlg::Sha1,
-        skip_acl: false,
-    }
-}
-
-/// What a replica is told of its configuration.
-pub(crate) fn replica_config(server_id: ServerId, setup: &Setup) -> ReplicaConfig {
-    ReplicaConfig {
-        server_id,
-        prep: PrepConfig {
-            auth: auth_config(),
-            digest_enabled: true,
-            extended_types: false,
-            record_bytes_max: 8 << 20,
-            hash_seed: 1,
-        },
-        auth: auth_config(),
-        snap_count: setup.snap_count,
-        snap_size_limit: setup.snap_size_limit,
-    }
-}
-
-/// What connections are told of it.
-pub(crate) fn client_config(setup: &Setup) -> Arc<ClientConfig> {
-    Arc::new(ClientConfig {
-        frame_bytes_max: setup.frame_bytes_max,
-        session_timeout_min_ms: 2 * TICK as i32,
-        session_timeout_max_ms: 20 * TICK as i32,
-        outstanding_max: setup.outstanding_max,
-        auth: auth_config(),
-    })
-}
-
-pub(crate) fn now(mono: u64) -> Now {
-    Now {
-        mono: Millis(mono),
-        wall_ms: 1_700_000_000_000 + mono as i64,
-    }
-}
-
-pub(crate) const TICK: u64 = 2000;
-/// Where time starts: a multiple of the tick.
-pub(crate) const START: u64 = 100_000;

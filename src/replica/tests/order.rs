@@ -1,7 +1,7 @@
 //! Replies come in the order of the requests, and show the states that they have to.
 
-use super::frames::*;
 use super::harness::World;
+use super::world::frames::*;
 use crate::proto::opcode::OpCode;
 
 #[test]

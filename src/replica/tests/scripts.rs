@@ -7,8 +7,8 @@ mod model;
 use std::collections::{BTreeMap, BTreeSet};
 
 use self::model::{Model, Outcome, Table};
-use super::frames::*;
 use super::harness::World;
+use super::world::frames::*;
 use crate::prng::Prng;
 use crate::proto::opcode::OpCode;
 use crate::replica::Input;

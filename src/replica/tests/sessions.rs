@@ -1,8 +1,8 @@
 //! Opening, renewing, expiring and losing sessions.
 
-use super::client::connect;
-use super::frames::*;
-use super::harness::{START, Setup, TICK, World};
+use super::harness::{Limits, START, TICK, World};
+use super::world::client::connect;
+use super::world::frames::*;
 use crate::clock::Millis;
 use crate::ids::{SessionId, Zxid};
 use crate::proto::jute::Put;
@@ -273,7 +273,7 @@ fn writes_behind_the_proposed_end_of_their_session_do_nothing() {
     let mut world = World::new();
     let (client, other) = (world.session(4000), world.session(40_000));
     world.ask(client, &[create_as("/e", "", 1)]);
-    world.now = super::harness::now(START + 6000);
+    world.now = super::world::configs::now(START + 6000);
     world.inbox.push_back(crate::replica::Input::Tick);
     world.core();
     assert_eq!(world.log.len(), 1);
@@ -322,7 +322,7 @@ fn sessions_found_on_disk_start_a_fresh_timeout_and_orphans_end() {
         let create = create_txn(path);
         tree.process_txn(&header(zxid, session, 1), &create, &mut ());
     }
-    let mut world = World::on(tree, Setup::default());
+    let mut world = World::on(tree, Limits::default());
     let mut outputs = crate::replica::Outputs::default();
     world.replica.start(world.now, &mut outputs);
     world.execute(outputs);
@@ -399,7 +399,7 @@ fn who_hears_that_the_session_has_moved_is_closed_behind_it_at_once() {
 fn a_process_that_stood_still_takes_in_what_it_missed_before_it_expires_sessions() {
     let mut world = World::new();
     let (client, silent) = (world.session(4000), world.session(4000));
-    world.now = super::harness::now(START + 20_000);
+    world.now = super::world::configs::now(START + 20_000);
     world.inbox.push_back(crate::replica::Input::Tick);
     world.core();
     assert_eq!(world.log.len(), 0, "nobody expires yet");

@@ -1,12 +1,12 @@
 //! When snapshots are due, and in which order the log and the snapshot thread hear of it.
 
-use super::frames::*;
-use super::harness::{Setup, World};
+use super::harness::{Limits, World};
+use super::world::frames::*;
 
 fn small() -> World {
-    World::with(Setup {
+    World::with(Limits {
         snap_count: 10,
-        ..Setup::default()
+        ..Limits::default()
     })
 }
 
@@ -44,9 +44,9 @@ fn there_is_one_snapshot_at_a_time_while_logs_go_on_rolling() {
 
 #[test]
 fn much_data_makes_a_snapshot_due_as_well() {
-    let mut world = World::with(Setup {
+    let mut world = World::with(Limits {
         snap_size_limit: Some(10_000),
-        ..Setup::default()
+        ..Limits::default()
     });
     let client = world.session(4000);
     let data = "x".repeat(1000);

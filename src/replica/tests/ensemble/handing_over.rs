@@ -2,7 +2,7 @@
 
 use super::world::Ensemble;
 use crate::ids::SessionId;
-use crate::replica::tests::frames::*;
+use crate::replica::tests::world::frames::*;
 
 #[test]
 fn the_named_one_leads_and_the_others_follow_without_an_election() {

@@ -4,7 +4,7 @@ use super::world::Ensemble;
 use crate::ids::SessionId;
 use crate::proto::quorum::PacketType;
 use crate::proto::txn::{self, Txn};
-use crate::replica::tests::frames::*;
+use crate::replica::tests::world::frames::*;
 use crate::session::password::password;
 
 const NONE: [&str; 0] = [];

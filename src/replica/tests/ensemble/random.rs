@@ -13,7 +13,7 @@ use crate::ids::SessionId;
 use crate::prng::Prng;
 use crate::proto::opcode::OpCode;
 use crate::proto::quorum::PacketType;
-use crate::replica::tests::frames::*;
+use crate::replica::tests::world::frames::*;
 
 const SEEDS: u64 = 150;
 const STEPS: usize = 400;

@@ -7,7 +7,7 @@ use crate::ids::{Epoch, SessionId, Zxid};
 use crate::proto::acl::{Acl, RawAcls, perms};
 use crate::proto::quorum::{PacketType, QuorumPacket, leader_info};
 use crate::proto::txn::{self, CreateKind, CreateTxn, Txn, TxnHeader};
-use crate::replica::tests::frames::*;
+use crate::replica::tests::world::frames::*;
 use crate::tree::DataTree;
 
 const NONE: [&str; 0] = [];

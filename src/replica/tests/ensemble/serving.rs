@@ -4,7 +4,7 @@ use super::setup::Setup;
 use super::world::Ensemble;
 use crate::proto::opcode::OpCode;
 use crate::proto::quorum::PacketType;
-use crate::replica::tests::frames::*;
+use crate::replica::tests::world::frames::*;
 
 const NONE: [&str; 0] = [];
 

@@ -5,7 +5,7 @@ use super::setup::Setup;
 use super::world::Ensemble;
 use crate::ids::Zxid;
 use crate::proto::quorum::PacketType;
-use crate::replica::tests::frames::*;
+use crate::replica::tests::world::frames::*;
 
 /// How often learners were told this.
 fn told(world: &Ensemble, kind: PacketType) -> usize {

@@ -1,13 +1,13 @@
 //! What tests do with an ensemble, and what they see of it.
 
+use super::client::{Client, connect};
+use super::configs::{Limits, client_config};
 use super::disk::describe;
+use super::ensemble::Ensemble;
+use super::frames::{Ask, Seen};
 use super::setup::Setup;
-use super::world::Ensemble;
-use crate::ids::{ConnId, ServerId, SessionId, Zxid};
-use crate::replica::tests::client::{Client, connect};
-use crate::replica::tests::frames::{Ask, Seen};
-use crate::replica::tests::harness::{self, client_config};
-use crate::shared::RoleStatus;
+use zkserver::ids::{ConnId, ServerId, SessionId, Zxid};
+use zkserver::shared::RoleStatus;
 
 impl Ensemble {
     /// Servers that have elected a leader.
@@ -77,7 +77,7 @@ impl Ensemble {
     /// A client connects its socket.
     pub fn accept(&mut self, node: usize) -> usize {
         let at = self.clients.len();
-        let config = client_config(&harness::Setup::default());
+        let config = client_config(&Limits::default());
         let client = Client::new(&config, ConnId(at as u64), self.now.wall_ms);
         self.attach(client, node);
         at

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bytes::Bytes;
 
 use super::disk;
-use super::world::{Ensemble, Event};
-use crate::clock::Millis;
-use crate::ids::{ServerId, Zxid};
-use crate::proto::quorum::{PacketType, QuorumPacket};
-use crate::replica::{Input, PeerEvent};
-use crate::zab::LinkId;
+use super::ensemble::{Ensemble, Event};
+use zkserver::clock::Millis;
+use zkserver::ids::{ServerId, Zxid};
+use zkserver::proto::quorum::{PacketType, QuorumPacket};
+use zkserver::replica::{Input, PeerEvent};
+use zkserver::zab::LinkId;
 
 #[derive(Default)]
 pub struct Network {

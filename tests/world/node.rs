@@ -4,12 +4,12 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::disk::Disk;
-use crate::ids::Zxid;
-use crate::replica::{Ensemble as Part, Input, Replica};
-use crate::shared::Shared;
-use crate::storage::snapshot_stream;
-use crate::tree::{SnapshotCursor, SnapshotHead};
-use crate::zab::{LinkId, Zab};
+use zkserver::ids::Zxid;
+use zkserver::replica::{Input, Replica};
+use zkserver::shared::Shared;
+use zkserver::storage::snapshot_stream;
+use zkserver::tree::{SnapshotCursor, SnapshotHead};
+use zkserver::zab::{LinkId, Zab};
 
 pub struct Node {
     pub disk: Disk,
@@ -68,10 +68,7 @@ impl Node {
     }
 
     pub fn role(&self) -> Option<&Zab> {
-        match &self.server.as_ref()?.replica.ensemble {
-            Part::Member(member) => Some(&member.zab),
-            Part::Alone(_) => None,
-        }
+        self.server.as_ref()?.replica.role()
     }
 
     /// Whether it leads clients' writes to their commit.

@@ -4,20 +4,20 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use super::client::Client;
+use super::configs::{Limits, START, TICK, now, replica_config};
 use super::disk::DiskOp;
 use super::history::History;
 use super::network::Network;
 use super::node::{Node, Server, Walk};
 use super::setup::{Setup, members, zab_config};
-use crate::clock::{Millis, Now};
-use crate::election::ElectionConfig;
-use crate::ids::{ServerId, Zxid};
-use crate::prng::Prng;
-use crate::replica::tests::client::Client;
-use crate::replica::tests::harness::{self, START, TICK, now, replica_config};
-use crate::replica::{Input, MemberConfig, Output, Outputs, PeerEvent, Replica};
-use crate::session::tracker::SessionTracker;
-use crate::shared::Shared;
+use zkserver::clock::{Millis, Now};
+use zkserver::election::ElectionConfig;
+use zkserver::ids::{ServerId, Zxid};
+use zkserver::prng::Prng;
+use zkserver::replica::{Input, MemberConfig, Output, Outputs, PeerEvent, Replica};
+use zkserver::session::tracker::SessionTracker;
+use zkserver::shared::Shared;
 
 pub struct Ensemble {
     pub setup: Setup,
@@ -97,9 +97,9 @@ impl Ensemble {
         let known = tree.last_processed_zxid();
         let shared = Arc::new(Shared::new(tree, SessionTracker::new(Millis(TICK), 1), 1));
         let me = ServerId(at as i64 + 1);
-        let setup = harness::Setup {
+        let limits = Limits {
             snap_count: self.setup.snap_count,
-            ..harness::Setup::default()
+            ..Limits::default()
         };
         let member = MemberConfig {
             zab: zab_config(me, &members, &self.setup),
@@ -109,7 +109,7 @@ impl Ensemble {
             current_epoch: node.disk.epochs.1,
             committed_log,
         };
-        let config = replica_config(me, &setup);
+        let config = replica_config(me, &limits);
         let mut replica = Replica::member(Arc::clone(&shared), config, member, self.now, self.setup.seed);
         let mut outputs = Outputs::default();
         replica.start(self.now, &mut outputs);
@@ -484,7 +484,7 @@ impl Ensemble {
         let Some(mut walk) = server.walks.pop_front() else {
             return;
         };
-        crate::storage::snapshot_stream::encode_end(&mut walk.bytes);
+        zkserver::storage::snapshot_stream::encode_end(&mut walk.bytes);
         match walk.to {
             None => node.disk.keep_snapshot(walk.head.zxid, walk.bytes),
             Some(link) => self.fill_image(link, walk.head.zxid, walk.bytes),

@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 
-use crate::ids::ServerId;
-use crate::quorum::members::{Member, MemberAddress, Members};
-use crate::replica::tests::harness::TICK;
-use crate::zab::ZabConfig;
+use super::configs::TICK;
+use zkserver::ids::ServerId;
+use zkserver::quorum::members::{Member, MemberAddress, Members};
+use zkserver::zab::ZabConfig;
 
 /// What differs from test to test.
 pub struct Setup {

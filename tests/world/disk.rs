@@ -2,12 +2,12 @@
 
 use std::collections::VecDeque;
 
-use crate::ids::{Epoch, Zxid};
-use crate::proto::txn;
-use crate::replica::Input;
-use crate::storage::snapshot_stream;
-use crate::tree::{DataTree, SnapshotCursor};
-use crate::zab::{CommittedLog, LogEntry, follows};
+use zkserver::ids::{Epoch, Zxid};
+use zkserver::proto::txn;
+use zkserver::replica::Input;
+use zkserver::storage::snapshot_stream;
+use zkserver::tree::{DataTree, SnapshotCursor};
+use zkserver::zab::{CommittedLog, LogEntry, follows};
 
 pub struct Disk {
     /// Images by their last transactions, oldest first.

@@ -3,15 +3,15 @@
 use std::collections::VecDeque;
 use std::fmt;
 
-use crate::auth::OPEN_ACL;
-use crate::ids::SessionId;
-use crate::proto::acl::{Acl, RawAcls};
-use crate::proto::jute::{Put, Reader};
-use crate::proto::opcode::OpCode;
+use zkserver::auth::OPEN_ACL;
+use zkserver::ids::SessionId;
+use zkserver::proto::acl::{Acl, RawAcls};
+use zkserver::proto::jute::{Put, Reader};
+use zkserver::proto::opcode::OpCode;
 
 /// A request without its xid.
 #[derive(Clone, Debug)]
-pub(crate) struct Ask {
+pub struct Ask {
     pub code: i32,
     pub body: Vec<u8>,
 }
@@ -27,11 +27,11 @@ impl Ask {
     }
 }
 
-pub(crate) fn create(path: &str, data: &str) -> Ask {
+pub fn create(path: &str, data: &str) -> Ask {
     create_as(path, data, 0)
 }
 
-pub(crate) fn create_as(path: &str, data: &str, flags: i32) -> Ask {
+pub fn create_as(path: &str, data: &str, flags: i32) -> Ask {
     Ask::new(OpCode::Create, |out| {
         out.put_string(path);
         out.put_string(data);
@@ -40,7 +40,7 @@ pub(crate) fn create_as(path: &str, data: &str, flags: i32) -> Ask {
     })
 }
 
-pub(crate) fn create_for(path: &str, acl: &[Acl]) -> Ask {
+pub fn create_for(path: &str, acl: &[Acl]) -> Ask {
     Ask::new(OpCode::Create, |out| {
         out.put_string(path);
         out.put_string("");
@@ -49,14 +49,14 @@ pub(crate) fn create_for(path: &str, acl: &[Acl]) -> Ask {
     })
 }
 
-pub(crate) fn delete(path: &str, version: i32) -> Ask {
+pub fn delete(path: &str, version: i32) -> Ask {
     Ask::new(OpCode::Delete, |out| {
         out.put_string(path);
         out.put_int(version);
     })
 }
 
-pub(crate) fn set(path: &str, data: &str, version: i32) -> Ask {
+pub fn set(path: &str, data: &str, version: i32) -> Ask {
     Ask::new(OpCode::SetData, |out| {
         out.put_string(path);
         out.put_string(data);
@@ -64,34 +64,34 @@ pub(crate) fn set(path: &str, data: &str, version: i32) -> Ask {
     })
 }
 
-pub(crate) fn read(op: OpCode, path: &str, watch: bool) -> Ask {
+pub fn read(op: OpCode, path: &str, watch: bool) -> Ask {
     Ask::new(op, |out| {
         out.put_string(path);
         out.put_bool(watch);
     })
 }
 
-pub(crate) fn get(path: &str) -> Ask {
+pub fn get(path: &str) -> Ask {
     read(OpCode::GetData, path, false)
 }
 
-pub(crate) fn watch(path: &str) -> Ask {
+pub fn watch(path: &str) -> Ask {
     read(OpCode::GetData, path, true)
 }
 
-pub(crate) fn sync(path: &str) -> Ask {
+pub fn sync(path: &str) -> Ask {
     Ask::new(OpCode::Sync, |out| out.put_string(path))
 }
 
-pub(crate) fn ping() -> Ask {
+pub fn ping() -> Ask {
     Ask::new(OpCode::Ping, |_| {})
 }
 
-pub(crate) fn close() -> Ask {
+pub fn close() -> Ask {
     Ask::new(OpCode::CloseSession, |_| {})
 }
 
-pub(crate) fn auth(scheme: &str, auth: &str) -> Ask {
+pub fn auth(scheme: &str, auth: &str) -> Ask {
     Ask::new(OpCode::Auth, |out| {
         out.put_int(0);
         out.put_string(scheme);
@@ -99,7 +99,7 @@ pub(crate) fn auth(scheme: &str, auth: &str) -> Ask {
     })
 }
 
-pub(crate) fn multi(asks: &[Ask]) -> Ask {
+pub fn multi(asks: &[Ask]) -> Ask {
     Ask::new(OpCode::Multi, |out| {
         for ask in asks {
             out.put_int(ask.code);
@@ -114,13 +114,13 @@ pub(crate) fn multi(asks: &[Ask]) -> Ask {
 }
 
 /// A create whose record breaks off.
-pub(crate) fn undecodable() -> Ask {
+pub fn undecodable() -> Ask {
     Ask::new(OpCode::Create, |out| out.put_int(100))
 }
 
 /// One frame that a client has received.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Seen {
+pub enum Seen {
     Connected {
         timeout_ms: i32,
     },

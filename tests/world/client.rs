@@ -4,16 +4,16 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::frames::{Ask, Seen};
-use crate::auth::ip_id;
-use crate::client::{ClientConfig, ClientConn, Submit};
-use crate::clock::Now;
-use crate::ids::{ConnId, SessionId};
-use crate::proto::jute::Put;
-use crate::replica::Input;
-use crate::shared::{ConnShared, Shared};
+use zkserver::auth::ip_id;
+use zkserver::client::{ClientConfig, ClientConn, Submit};
+use zkserver::clock::Now;
+use zkserver::ids::{ConnId, SessionId};
+use zkserver::proto::jute::Put;
+use zkserver::replica::Input;
+use zkserver::shared::{ConnShared, Shared};
 
 /// A client and the server's end of its connection.
-pub(crate) struct Client {
+pub struct Client {
     pub conn: ClientConn,
     /// From the last answer to a connect request.
     pub session: SessionId,
@@ -132,7 +132,7 @@ impl Client {
 }
 
 /// A connect request in 45 bytes.
-pub(crate) fn connect(last_zxid: i64, timeout_ms: i32, session: SessionId, passwd: &[u8]) -> Vec<u8> {
+pub fn connect(last_zxid: i64, timeout_ms: i32, session: SessionId, passwd: &[u8]) -> Vec<u8> {
     let mut payload = Vec::new();
     payload.put_int(0);
     payload.put_long(last_zxid);

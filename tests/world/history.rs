@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::disk::Disk;
-use crate::ids::{Epoch, Zxid};
-use crate::proto::txn;
-use crate::tree::DataTree;
-use crate::zab::{LogEntry, follows};
+use zkserver::ids::{Epoch, Zxid};
+use zkserver::proto::txn;
+use zkserver::tree::DataTree;
+use zkserver::zab::{LogEntry, follows};
 
 /// What was ever shown by a server that serves, in its order.
 #[derive(Default)]
