@@ -22,7 +22,7 @@ use crate::replica::MemberConfig;
 use crate::storage::StorageConfig;
 use crate::storage::epochs::{self, Epochs};
 use crate::tree::DataTree;
-use crate::zab::{CommittedLog, ZabConfig};
+use crate::zab::{COMMIT_LOG_COUNT, CommittedLog, ZabConfig};
 
 /// This server's number. A configuration of an ensemble without one is not accepted.
 pub fn my_id(ensemble: &EnsembleConfig) -> ServerId {
@@ -57,7 +57,7 @@ pub fn member_config(config: &ServerConfig, epochs: Epochs, tail: Vec<Bytes>, la
     let members = members(ensemble);
     let me = my_id(ensemble);
     let is_observer = !members.is_participant(me);
-    let entries_max = config.storage.commit_log_count as usize;
+    let entries_max = (config.storage.commit_log_count as usize).max(COMMIT_LOG_COUNT);
     MemberConfig {
         zab: zab_config(config, &members, me),
         election: ElectionConfig {

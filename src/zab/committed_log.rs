@@ -23,13 +23,13 @@ pub struct CommittedLog {
 }
 
 impl CommittedLog {
-    /// Nothing after `last`, the last transaction of the tree. `entries_max` is `commitLogCount`.
+    /// Nothing after `last`, the last transaction of the tree. `entries_max` is `commitLogCount`, at least 1.
     pub fn new(last: Zxid, entries_max: usize) -> CommittedLog {
         CommittedLog {
             base: last,
             entries: VecDeque::new(),
             bytes: 0,
-            entries_max: entries_max.max(COMMIT_LOG_COUNT),
+            entries_max,
         }
     }
 
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn the_window_moves_and_never_has_a_gap() {
-        let mut log = CommittedLog::new(zxid(1, 7), 0);
+        let mut log = CommittedLog::new(zxid(1, 7), COMMIT_LOG_COUNT);
         for counter in 8..600 {
             log.push(entry(zxid(1, counter)));
         }
@@ -185,13 +185,14 @@ mod tests {
     #[test]
     #[should_panic(expected = "a gap")]
     fn what_does_not_follow_is_not_taken() {
-        CommittedLog::new(zxid(1, 7), 0).push(entry(zxid(2, 2)));
+        CommittedLog::new(zxid(1, 7), COMMIT_LOG_COUNT).push(entry(zxid(2, 2)));
     }
 
     #[test]
     fn recovery_proves_as_much_as_its_tail_shows() {
         let tail = |zxids: &[Zxid]| zxids.iter().map(|zxid| entry(*zxid).encoded).collect::<Vec<_>>();
-        let recovered = |zxids: &[Zxid], last| window(&CommittedLog::recovered(tail(zxids), last, 0));
+        let recovered =
+            |zxids: &[Zxid], last| window(&CommittedLog::recovered(tail(zxids), last, COMMIT_LOG_COUNT));
         assert_eq!(recovered(&[], zxid(1, 3)), (zxid(1, 3), 0, zxid(1, 3)));
         let run = [zxid(1, 3), zxid(1, 4), zxid(2, 1)];
         assert_eq!(recovered(&run, zxid(2, 1)), (zxid(1, 2), 3, zxid(2, 1)));

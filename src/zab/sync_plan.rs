@@ -96,6 +96,7 @@ pub fn plan(peer: Zxid, history: &CommittedLog, options: SyncOptions) -> SyncPla
 mod tests {
     use super::*;
     use crate::ids::Epoch;
+    use crate::zab::COMMIT_LOG_COUNT;
     use crate::zab::LogEntry;
     use bytes::Bytes;
 
@@ -105,7 +106,7 @@ mod tests {
 
     /// `base`, then the rest as entries.
     fn history(zxids: &[(i64, u32)]) -> CommittedLog {
-        let mut log = CommittedLog::new(zxid(zxids[0].0, zxids[0].1), 0);
+        let mut log = CommittedLog::new(zxid(zxids[0].0, zxids[0].1), COMMIT_LOG_COUNT);
         for &(epoch, counter) in &zxids[1..] {
             log.push(LogEntry {
                 zxid: zxid(epoch, counter),

@@ -35,7 +35,7 @@ impl Ensemble {
         self.until("all others serve", |world| world.is_serving_without(Some(at)));
     }
 
-    fn is_serving(&self) -> bool {
+    pub fn is_serving(&self) -> bool {
         self.is_serving_without(None)
     }
 

@@ -1,4 +1,7 @@
 //! A server's disk: what a restart would find, and what is still on its way there, in its order.
+//!
+//! By itself it is a model, in which whatever was done is durable. With files under it, it is what the files
+//! have to hold: every operation is done there as well, and what a process finds is compared.
 
 use std::collections::VecDeque;
 
@@ -6,11 +9,14 @@ use zkserver::ids::{Epoch, Zxid};
 use zkserver::proto::txn;
 use zkserver::replica::Input;
 use zkserver::storage::snapshot_stream;
-use zkserver::tree::{DataTree, SnapshotCursor};
+use zkserver::tree::{DataTree, SnapshotCursor, SnapshotHead};
 use zkserver::zab::{CommittedLog, LogEntry, follows};
 
+use super::files::{Files, Found};
+use super::sim_disk::Unsynced;
+
 pub struct Disk {
-    /// Images by their last transactions, oldest first.
+    /// Images by their last transactions, oldest first. Without bytes where there are files.
     snapshots: Vec<(Zxid, Vec<u8>)>,
     pub log: Vec<LogEntry>,
     /// `acceptedEpoch` and `currentEpoch`.
@@ -18,31 +24,59 @@ pub struct Disk {
     pub queue: VecDeque<DiskOp>,
     /// Nothing more becomes durable for now.
     pub is_held: bool,
+    pub files: Option<Files>,
+    /// What a crash has left undone; the files may show some of it.
+    undone: VecDeque<DiskOp>,
 }
 
 /// What the log is asked to do.
 pub enum DiskOp {
     Append(LogEntry),
+    Roll,
     Epochs(Epoch, Epoch),
     Fence,
     Truncate(Zxid),
     Install(Box<DataTree>),
 }
 
+/// What a process begins with.
+pub struct Start {
+    pub tree: DataTree,
+    pub committed_log: CommittedLog,
+}
+
 impl Disk {
-    /// A server that never ran.
-    pub fn new() -> Disk {
+    /// A server that never ran, in an ensemble whose history begins behind `base`.
+    pub fn new(base: Zxid, has_files: bool) -> Disk {
+        let mut tree = load(&image(&mut DataTree::new(1)), base);
         Disk {
-            snapshots: vec![(Zxid::ZERO, image(&mut DataTree::new(1)))],
+            files: has_files.then(|| Files::new(&mut tree)),
+            snapshots: vec![(base, image(&mut tree))],
             log: Vec::new(),
-            epochs: (Epoch(0), Epoch(0)),
+            epochs: (base.epoch(), base.epoch()),
             queue: VecDeque::new(),
             is_held: false,
+            undone: VecDeque::new(),
         }
     }
 
-    /// What a server begins with: the newest snapshot, and the log behind it.
-    pub fn recover(&mut self) -> (DataTree, CommittedLog) {
+    /// What a server begins with: the newest snapshot, and the log behind it. An error if it refuses.
+    pub fn start(&mut self, window: usize) -> Result<Start, String> {
+        let (tree, tail) = match &mut self.files {
+            Some(files) => {
+                let found = files.open()?;
+                self.compare(&found);
+                (found.recovered.tree, found.recovered.committed_tail)
+            }
+            None => self.recover(),
+        };
+        self.undone.clear();
+        let last = tree.last_processed_zxid();
+        let committed_log = CommittedLog::recovered(tail, last, window);
+        Ok(Start { tree, committed_log })
+    }
+
+    pub fn recover(&mut self) -> (DataTree, Vec<bytes::Bytes>) {
         let (base, bytes) = self.snapshots.last().expect("there is one at least");
         let mut tree = load(bytes, *base);
         let behind = self.log.partition_point(|entry| entry.zxid <= *base);
@@ -52,58 +86,153 @@ impl Disk {
             tail.push(entry.encoded.clone());
         }
         let last = tree.last_processed_zxid();
-        assert!(last.epoch() <= self.epochs.0, "state of an epoch never promised");
+        assert!(
+            last.epoch() <= self.epochs.0,
+            "I7: state of an epoch never promised"
+        );
         self.epochs.1 = self.epochs.1.max(last.epoch());
         let tail = tail.split_off(tail.len().saturating_sub(500));
-        let window = CommittedLog::recovered(tail, last, 0);
-        (tree, window)
+        (tree, tail)
     }
 
-    /// Does what comes next, so many appends as one, and says what is reported.
-    pub fn advance(&mut self, appends_max: usize) -> Option<Input> {
-        let mut upto = None;
-        for _ in 0..appends_max {
-            let is_append = |op: &mut DiskOp| matches!(op, DiskOp::Append(_));
-            let Some(DiskOp::Append(entry)) = self.queue.pop_front_if(is_append) else {
-                break;
-            };
-            upto = Some(entry.zxid);
-            self.append(entry);
+    /// Law: the files hold everything that was durable, and nothing that they were never given.
+    fn compare(&mut self, found: &Found) {
+        let last = found.recovered.last_zxid;
+        match self.undone.front() {
+            Some(DiskOp::Truncate(to)) => {
+                assert!(
+                    last >= *to && last <= self.last(),
+                    "I6: the log was cut at {last}, not at {to}"
+                );
+                self.cut(last);
+            }
+            Some(DiskOp::Install(tree)) if last == tree.last_processed_zxid() && last != self.last() => {
+                self.snapshots = vec![(last, Vec::new())];
+                self.log.clear();
+            }
+            Some(DiskOp::Install(_)) | Some(DiskOp::Epochs(..)) | Some(DiskOp::Append(_)) | None => {}
+            Some(DiskOp::Fence | DiskOp::Roll) => {}
         }
-        if let Some(upto) = upto {
-            return Some(Input::LogDurable { upto });
-        }
-        Some(match self.queue.pop_front()? {
-            DiskOp::Append(_) => unreachable!("they are done"),
-            DiskOp::Epochs(accepted, current) => self.save_epochs(accepted, current),
-            DiskOp::Fence => Input::LogFenced,
-            DiskOp::Truncate(to) => self.truncate(to),
-            DiskOp::Install(tree) => self.install(tree),
-        })
-    }
-
-    /// The process dies when this many of the things under way are done.
-    pub fn crash(&mut self, done: usize) {
-        for _ in 0..done {
-            match self.queue.pop_front() {
+        assert!(last >= self.last(), "I5: {last} is left of {}", self.last());
+        while self.last() < last {
+            match self.undone.pop_front() {
                 Some(DiskOp::Append(entry)) => self.append(entry),
-                Some(DiskOp::Epochs(accepted, current)) => {
-                    self.save_epochs(accepted, current);
-                }
-                Some(DiskOp::Truncate(to)) => {
-                    self.truncate(to);
-                }
-                Some(DiskOp::Install(tree)) => {
-                    self.install(tree);
-                }
-                Some(DiskOp::Fence) | None => {}
+                _ => panic!("I3: the log shows {last}, which it was never given"),
             }
         }
-        self.queue.clear();
+        for encoded in &found.recovered.committed_tail {
+            let zxid = txn::decode(encoded).expect("a good transaction").header.zxid;
+            if let Ok(at) = self.log.binary_search_by_key(&zxid, |entry| entry.zxid) {
+                assert!(
+                    self.log[at].encoded == *encoded,
+                    "I3: another {zxid} is in the log"
+                );
+            }
+        }
+        let (accepted, current) = (found.epochs.accepted, found.epochs.current);
+        assert!(
+            accepted >= self.epochs.0 && current >= self.epochs.1,
+            "I7: epochs go back from {:?} to {:?}",
+            self.epochs,
+            found.epochs
+        );
+        assert!(
+            last.epoch() <= current,
+            "I7: state of an epoch that was not joined"
+        );
+        self.epochs = (accepted, current);
     }
 
-    /// A snapshot is complete.
-    pub fn keep_snapshot(&mut self, zxid: Zxid, bytes: Vec<u8>) {
+    /// Does what comes next, so many appends as one, and says what is reported. An error ends the process.
+    pub fn advance(&mut self, appends_max: usize) -> Result<Option<Input>, String> {
+        while let Some(DiskOp::Roll) = self.queue.front() {
+            self.queue.pop_front();
+            self.files.iter_mut().for_each(Files::roll);
+        }
+        let is_append = |op: &&DiskOp| matches!(op, DiskOp::Append(_));
+        let count = self.queue.iter().take(appends_max).take_while(is_append).count();
+        if count > 0 {
+            return self.append_all(count).map(Some);
+        }
+        let Some(op) = self.queue.front_mut() else {
+            return Ok(None);
+        };
+        let mut replaced = None;
+        if let Some(files) = &mut self.files {
+            match op {
+                DiskOp::Append(_) | DiskOp::Roll | DiskOp::Fence => {}
+                DiskOp::Epochs(accepted, current) => files.save_epochs(*accepted, *current)?,
+                DiskOp::Truncate(to) => replaced = Some(files.truncate(*to)?),
+                DiskOp::Install(tree) => files.install(tree)?,
+            }
+        }
+        Ok(self.queue.pop_front().map(|op| match op {
+            DiskOp::Append(_) | DiskOp::Roll => unreachable!("they are done"),
+            DiskOp::Epochs(accepted, current) => self.save_epochs(accepted, current),
+            DiskOp::Fence => Input::LogFenced,
+            DiskOp::Truncate(to) => match replaced {
+                Some(Err(reason)) => Input::CannotTruncate { reason },
+                Some(Ok(tree)) => {
+                    self.cut(to);
+                    Input::TreeReplaced(Box::new(tree))
+                }
+                None => self.truncate(to),
+            },
+            DiskOp::Install(tree) => self.install(tree),
+        }))
+    }
+
+    fn append_all(&mut self, count: usize) -> Result<Input, String> {
+        let entries = self.queue.iter().take(count).filter_map(|op| match op {
+            DiskOp::Append(entry) => Some(entry.clone()),
+            _ => None,
+        });
+        let entries: Vec<LogEntry> = entries.collect();
+        let upto = entries.last().expect("there is one at least").zxid;
+        if let Some(files) = &mut self.files {
+            files.append(&entries)?;
+        }
+        self.queue.drain(..count);
+        entries.into_iter().for_each(|entry| self.append(entry));
+        Ok(Input::LogDurable { upto })
+    }
+
+    /// The process dies when this many of the things under way are done; with files, the machine may stop
+    /// within the one after them.
+    pub fn crash(&mut self, done: usize, power: Power) {
+        for _ in 0..done {
+            if self.advance(1).is_err() || self.queue.is_empty() {
+                break;
+            }
+        }
+        if let (Some(within), Some(files)) = (power.within, &mut self.files) {
+            files.crash_in(within);
+            let count = self.queue.len().min(3);
+            let died = self.advance(count.max(1));
+            // What was done before the machine would have stopped is done.
+            drop(died);
+        }
+        self.undone = std::mem::take(&mut self.queue);
+        if let Some(files) = &mut self.files {
+            files.restart(power.unsynced);
+        }
+    }
+
+    /// A snapshot is complete: a whole image of which so many bytes are its beginning.
+    pub fn keep_snapshot(&mut self, head: &SnapshotHead, bytes: Vec<u8>, begin: usize) -> Result<(), String> {
+        let bytes = match &mut self.files {
+            Some(files) => {
+                files.snapshot(head, &bytes[begin..])?;
+                Vec::new()
+            }
+            None => bytes,
+        };
+        self.put_snapshot(head.zxid, bytes);
+        Ok(())
+    }
+
+    /// A snapshot is there, as a whole image.
+    pub fn put_snapshot(&mut self, zxid: Zxid, bytes: Vec<u8>) {
         self.snapshots.push((zxid, bytes));
         self.snapshots.sort_by_key(|(zxid, _)| *zxid);
     }
@@ -117,6 +246,9 @@ impl Disk {
 
     /// What the log holds behind `after` up to `upto`, if it holds both.
     pub fn read(&self, after: Zxid, upto: Zxid) -> Option<Vec<LogEntry>> {
+        if let Some(files) = &self.files {
+            return files.read(after, upto);
+        }
         let find = |zxid: Zxid| self.log.binary_search_by_key(&zxid, |entry| entry.zxid).ok();
         let range = &self.log[find(after)?..=find(upto)?];
         let is_whole = range.windows(2).all(|two| follows(two[0].zxid, two[1].zxid));
@@ -137,13 +269,19 @@ impl Disk {
     /// Law: what is acknowledged is durable: a transaction, or an epoch that is joined.
     pub fn check_ack(&self, zxid: Zxid) {
         if zxid.counter() == 0 {
-            assert_eq!(self.epochs.1, zxid.epoch(), "joined before the disk has it");
+            assert_eq!(self.epochs.1, zxid.epoch(), "I7: joined before the disk has it");
         } else {
             assert!(
                 zxid <= self.last(),
-                "{zxid} is acknowledged before the disk has it"
+                "I6: {zxid} is acknowledged before the disk has it"
             );
         }
+    }
+
+    /// Whether a restart would find this transaction of the history that all share.
+    pub fn holds(&self, zxid: Zxid) -> bool {
+        let is_logged = self.log.binary_search_by_key(&zxid, |entry| entry.zxid).is_ok();
+        is_logged || self.snapshots.iter().any(|(base, _)| *base >= zxid)
     }
 
     /// Where the durable history ends.
@@ -157,15 +295,18 @@ impl Disk {
         let bases = self.snapshots.iter().map(|(zxid, _)| *zxid);
         let mut before = self.log.last().map(|entry| entry.zxid).into_iter().chain(bases);
         let follows = before.any(|before| follows(before, entry.zxid));
-        assert!(follows, "a gap before {}", entry.zxid);
+        assert!(follows, "I4: a gap before {}", entry.zxid);
         self.log.push(entry);
     }
 
     fn save_epochs(&mut self, accepted: Epoch, current: Epoch) -> Input {
-        assert!(current <= accepted, "an epoch is promised before it is joined");
+        assert!(
+            current <= accepted,
+            "I7: an epoch is promised before it is joined"
+        );
         assert!(
             accepted >= self.epochs.0 && current >= self.epochs.1,
-            "no promise is taken back"
+            "I7: no promise is taken back"
         );
         self.epochs = (accepted, current);
         Input::EpochsSaved { accepted, current }
@@ -179,15 +320,43 @@ impl Disk {
                 reason: format!("{to} is not here"),
             };
         }
-        self.snapshots.truncate(good);
-        self.log.retain(|entry| entry.zxid <= to);
+        self.cut(to);
         Input::TreeReplaced(Box::new(self.recover().0))
     }
 
+    fn cut(&mut self, to: Zxid) {
+        let good = self.snapshots.partition_point(|(zxid, _)| *zxid <= to);
+        self.snapshots.truncate(good.max(1));
+        self.log.retain(|entry| entry.zxid <= to);
+    }
+
     fn install(&mut self, mut tree: Box<DataTree>) -> Input {
-        self.snapshots = vec![(tree.last_processed_zxid(), image(&mut tree))];
+        let bytes = match self.files {
+            Some(_) => Vec::new(),
+            None => image(&mut tree),
+        };
+        self.snapshots = vec![(tree.last_processed_zxid(), bytes)];
         self.log.clear();
         Input::TreeReplaced(tree)
+    }
+}
+
+/// How a process ends, as the disk sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Power {
+    /// In which call to the disk from now on, if within something.
+    pub within: Option<u64>,
+    /// Whether the machine stays, and if not, what it makes of what was not synced.
+    pub unsynced: Unsynced,
+}
+
+impl Default for Power {
+    /// The process alone ends.
+    fn default() -> Power {
+        Power {
+            within: None,
+            unsynced: Unsynced::Kept,
+        }
     }
 }
 
@@ -235,6 +404,6 @@ pub fn replay(tree: &mut DataTree, entry: &LogEntry) {
     let logged = txn::decode(&entry.encoded).expect("a good transaction");
     tree.process_txn(&logged.header, &logged.txn, &mut ());
     if let Some(digest) = logged.digest {
-        assert_eq!(tree.digest(), digest.digest, "the digest of {}", entry.zxid);
+        assert_eq!(tree.digest(), digest.digest, "I18: the digest of {}", entry.zxid);
     }
 }

@@ -6,16 +6,18 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::client::Client;
 use super::configs::{Limits, START, TICK, now, replica_config};
-use super::disk::DiskOp;
+use super::disk::{Disk, Power, Start};
+use super::draws::{Draws, Stream};
 use super::history::History;
+use super::moments::{Happened, Moment};
 use super::network::Network;
-use super::node::{Node, Server, Walk};
+use super::node::{Node, Server};
 use super::setup::{Setup, members, zab_config};
+use super::trace::Trace;
 use zkserver::clock::{Millis, Now};
 use zkserver::election::ElectionConfig;
 use zkserver::ids::{ServerId, Zxid};
-use zkserver::prng::Prng;
-use zkserver::replica::{Input, MemberConfig, Output, Outputs, PeerEvent, Replica};
+use zkserver::replica::{Input, MemberConfig, Output, Outputs, Replica};
 use zkserver::session::tracker::SessionTracker;
 use zkserver::shared::Shared;
 
@@ -28,7 +30,12 @@ pub struct Ensemble {
     pub history: History,
     /// Whether what servers show is compared.
     pub is_compared: bool,
-    pub prng: Prng,
+    pub draws: Draws,
+    /// What has just happened, if somebody looks at it.
+    pub moments: Option<Vec<Moment>>,
+    pub trace: Trace,
+    /// How many inputs the servers have taken.
+    pub inputs_count: u64,
     agenda: BTreeMap<(Millis, u64), Event>,
     events_count: u64,
 }
@@ -75,12 +82,17 @@ impl Ensemble {
     pub fn asleep(setup: Setup) -> Ensemble {
         Ensemble {
             now: now(START),
-            nodes: (0..setup.voters + setup.observers).map(|_| Node::new()).collect(),
+            nodes: (0..setup.voters + setup.observers)
+                .map(|_| Node::new(Disk::new(setup.base, setup.has_files)))
+                .collect(),
             clients: Vec::new(),
             net: Network::default(),
-            history: History::default(),
+            history: History::new(setup.base),
             is_compared: true,
-            prng: Prng::new(setup.seed),
+            draws: Draws::new(setup.seed),
+            moments: None,
+            trace: Trace::default(),
+            inputs_count: 0,
             agenda: BTreeMap::new(),
             events_count: 0,
             setup,
@@ -89,11 +101,31 @@ impl Ensemble {
 
     /// The process starts, with what is on its disk.
     pub fn start(&mut self, at: usize) {
+        let is_started = self.try_start(at);
+        assert!(is_started, "server {at}: {:?}", self.nodes[at].died_of);
+    }
+
+    /// The same. False if it refuses.
+    pub fn try_start(&mut self, at: usize) -> bool {
         let node = &mut self.nodes[at];
         assert!(node.server.is_none(), "it runs already");
         let members = members(&self.setup);
-        let (mut tree, committed_log) = node.disk.recover();
-        tree.set_config(members.to_text().as_bytes(), Zxid::ZERO, self.now.wall_ms);
+        node.life += 1;
+        let start = match node.disk.start(self.setup.window) {
+            Ok(start) => start,
+            Err(reason) => {
+                node.disk.crash(0, Power::default());
+                node.died_of = Some(reason);
+                self.note(at, Happened::Refused);
+                return false;
+            }
+        };
+        let Start {
+            mut tree,
+            committed_log,
+        } = start;
+        let now = node.clock.at(self.now.mono);
+        tree.set_config(members.to_text().as_bytes(), Zxid::ZERO, now.wall_ms);
         let known = tree.last_processed_zxid();
         let shared = Arc::new(Shared::new(tree, SessionTracker::new(Millis(TICK), 1), 1));
         let me = ServerId(at as i64 + 1);
@@ -110,10 +142,9 @@ impl Ensemble {
             committed_log,
         };
         let config = replica_config(me, &limits);
-        let mut replica = Replica::member(Arc::clone(&shared), config, member, self.now, self.setup.seed);
+        let mut replica = Replica::member(Arc::clone(&shared), config, member, now, self.setup.seed);
         let mut outputs = Outputs::default();
-        replica.start(self.now, &mut outputs);
-        node.life += 1;
+        replica.start(now, &mut outputs);
         node.server = Some(Server {
             replica,
             shared,
@@ -125,38 +156,20 @@ impl Ensemble {
             is_serving: false,
             has_stopped: false,
             known,
+            was_active: false,
         });
+        self.note(at, Happened::Started);
         self.execute(at, outputs);
+        true
     }
 
-    /// The process dies; of what was under way to its disk, the first `done` things are done.
-    pub fn crash_after(&mut self, at: usize, done: usize) {
-        let is_orderly = self.setup.is_random && self.prng.below(2) == 0;
-        self.end(at, done, is_orderly);
-    }
-
-    fn end(&mut self, at: usize, done: usize, is_orderly: bool) {
-        let node = &mut self.nodes[at];
-        let Some(server) = node.server.take() else { return };
-        drop(server);
-        node.disk.crash(done);
-        node.disk.is_held = false;
-        for attached in self.clients.iter_mut().filter(|attached| attached.node == at) {
-            attached.client.is_closed = true;
+    /// Tells whoever waits for moments.
+    pub(super) fn note(&mut self, node: usize, what: Happened) {
+        if let Some(moments) = &mut self.moments {
+            moments.push(Moment { node, what });
         }
-        self.disconnect_all(at, is_orderly);
-    }
-
-    /// The process dies, and what was not on disk is lost.
-    pub fn crash(&mut self, at: usize) {
-        self.crash_after(at, 0);
-    }
-
-    /// The process is asked to end.
-    pub fn stop(&mut self, at: usize) {
-        if let Some(server) = &mut self.nodes[at].server {
-            server.inbox.push_back(Input::Stop);
-        }
+        self.trace
+            .say(self.now.mono.0, format_args!("server {node}: {what:?}"));
     }
 
     pub(super) fn schedule(&mut self, ms: u64, event: Event) {
@@ -174,28 +187,44 @@ impl Ensemble {
         self.schedule(0, Event::Told(at, life, input));
     }
 
-    pub(super) fn delay(&mut self) -> Millis {
+    pub(super) fn delay(&mut self, stream: Stream, key: u64) -> Millis {
+        self.delay_of(stream, key, self.setup.slowest)
+    }
+
+    pub(super) fn disk_delay(&mut self, at: usize) -> Millis {
+        self.delay_of(Stream::Disk, at as u64, self.setup.slowest_disk)
+    }
+
+    fn delay_of(&mut self, stream: Stream, key: u64, slowest: [u64; 5]) -> Millis {
         if !self.setup.is_random {
             return Millis(1);
         }
-        let slowest = [3, 3, 3, 40, 400][self.prng.below(5) as usize];
-        Millis(1 + self.prng.below(slowest))
+        let mut prng = self.draws.next(stream, key);
+        let slowest = slowest[prng.below(5) as usize];
+        Millis(1 + prng.below(slowest))
     }
 
     /// Whether a connection that ends delivers what was sent.
-    pub(super) fn loses_nothing(&mut self) -> bool {
-        !self.setup.is_random || self.prng.below(2) == 0
+    pub(super) fn loses_nothing(&mut self, link: u64) -> bool {
+        !self.setup.is_random || self.draws.below(Stream::Loss, link, 2) == 0
     }
 
     /// Everything that happens until then.
     pub fn pass_to(&mut self, end: Millis) {
         self.settle();
-        while let Some(next) = self.next_time()
-            && next <= end
-        {
-            self.step(next);
-        }
+        while self.step_before(end) {}
         self.now = now(end.0);
+    }
+
+    /// What happens next, if anything does by then.
+    pub fn step_before(&mut self, end: Millis) -> bool {
+        match self.next_time().filter(|next| *next <= end) {
+            Some(next) => {
+                self.step(next);
+                true
+            }
+            None => false,
+        }
     }
 
     /// So many milliseconds go by.
@@ -224,8 +253,7 @@ impl Ensemble {
 
     fn next_time(&self) -> Option<Millis> {
         let event = self.agenda.keys().next().map(|(at, _)| *at);
-        let ticks = self.nodes.iter().filter_map(|node| node.server.as_ref());
-        let tick = ticks.filter_map(|server| server.replica.next_deadline()).min();
+        let tick = self.nodes.iter().filter_map(Node::next_tick).min();
         let next = [event, tick].into_iter().flatten().min()?;
         Some(next.max(self.now.mono))
     }
@@ -233,8 +261,8 @@ impl Ensemble {
     fn step(&mut self, next: Millis) {
         self.now = now(next.0);
         for node in &mut self.nodes {
-            if let Some(server) = &mut node.server
-                && server.replica.next_deadline().is_some_and(|at| at <= next)
+            if node.next_tick().is_some_and(|at| at <= next)
+                && let Some(server) = &mut node.server
             {
                 server.inbox.push_back(Input::Tick);
             }
@@ -272,10 +300,9 @@ impl Ensemble {
             assert!(round < 10_000, "without end:\n{}", self.describe());
             let mut is_quiet = true;
             for at in 0..self.nodes.len() {
-                let Some(server) = &self.nodes[at].server else {
-                    continue;
-                };
-                if !server.inbox.is_empty() {
+                let node = &self.nodes[at];
+                let has_inputs = node.server.as_ref().is_some_and(|it| !it.inbox.is_empty());
+                if has_inputs && !node.is_paused {
                     is_quiet = false;
                     self.core(at);
                 }
@@ -289,29 +316,30 @@ impl Ensemble {
     /// The core takes a batch.
     fn core(&mut self, at: usize) {
         let batch_max = match self.setup.is_random {
-            true => 1 + self.prng.below(8) as usize,
+            true => 1 + self.draws.below(Stream::Batch, 100 + at as u64, 8) as usize,
             false => usize::MAX,
         };
-        let Some(server) = &mut self.nodes[at].server else {
+        let node = &mut self.nodes[at];
+        let now = node.clock.at(self.now.mono);
+        let Some(server) = &mut node.server else {
             return;
         };
         let mut outputs = Outputs::default();
         let count = server.inbox.len().min(batch_max);
+        self.inputs_count += count as u64;
+        self.trace.mix(now.mono.0 << 8 | (at as u64) << 4 | count as u64);
         for input in server.inbox.drain(..count) {
-            server.replica.handle(self.now, input, &mut outputs);
+            server.replica.handle(now, input, &mut outputs);
         }
-        if server
-            .replica
-            .next_deadline()
-            .is_some_and(|at| at <= self.now.mono)
-        {
-            server.replica.handle(self.now, Input::Tick, &mut outputs);
+        if server.replica.next_deadline().is_some_and(|at| at <= now.mono) {
+            server.replica.handle(now, Input::Tick, &mut outputs);
         }
         self.execute(at, outputs);
     }
 
     fn execute(&mut self, at: usize, outputs: Outputs) {
         for output in outputs.list {
+            self.mix(at, &output);
             self.execute_one(at, output);
         }
         self.compare(at);
@@ -325,7 +353,7 @@ impl Ensemble {
         for client in woken {
             match self.setup.is_random {
                 true => {
-                    let delay = self.delay();
+                    let delay = self.delay(Stream::Wake, client as u64);
                     self.schedule(delay.0, Event::Wake(client));
                 }
                 false => self.advance(client),
@@ -334,7 +362,23 @@ impl Ensemble {
         if self.nodes[at].server.as_ref().is_some_and(|it| it.has_stopped) {
             // The log ends behind all that it was given, and so do the connections.
             let given = self.nodes[at].disk.queue.len();
-            self.end(at, given, true);
+            self.end(at, given, Power::default(), true);
+            self.note(at, Happened::Stopped);
+        }
+    }
+
+    /// What was said, for whoever compares runs.
+    fn mix(&mut self, at: usize, output: &Output) {
+        match output {
+            Output::AppendLog(entry) => self.trace.bytes(&entry.encoded),
+            Output::Send(_, bytes) | Output::Notify { body: bytes, .. } => self.trace.bytes(bytes),
+            _ => {}
+        }
+        if self.trace.is_read {
+            let mut text = format!("{output:?}");
+            text.truncate(text.floor_char_boundary(300));
+            self.trace
+                .say(self.now.mono.0, format_args!("server {at} says {text}"));
         }
     }
 
@@ -343,153 +387,31 @@ impl Ensemble {
         let node = &mut self.nodes[at];
         let (leads, is_active) = (node.leads(), node.is_active());
         let Some(server) = &mut node.server else { return };
-        if !self.is_compared {
-            return;
-        }
-        let tree = server.shared.tree.read();
-        if leads {
-            let epoch = server.shared.role.lock().epoch;
-            self.history.led(epoch, at, &tree);
-        }
-        if is_active && server.known != tree.last_processed_zxid() {
-            self.history.shown(at, &node.disk, server.known, &tree);
-            server.known = tree.last_processed_zxid();
-        } else if !is_active {
-            server.known = server.known.min(self.history.last());
-            assert!(!server.is_serving, "server {at} serves without a role");
-        }
-    }
-
-    fn execute_one(&mut self, at: usize, output: Output) {
-        let Some(server) = &mut self.nodes[at].server else {
-            return;
-        };
-        match output {
-            Output::AppendLog(entry) => self.give(at, DiskOp::Append(entry)),
-            Output::SaveEpochs { accepted, current } => self.give(at, DiskOp::Epochs(accepted, current)),
-            Output::FenceLog => self.give(at, DiskOp::Fence),
-            Output::TruncateLog { to } => {
-                assert!(server.walks.is_empty(), "the tree is being walked");
-                self.give(at, DiskOp::Truncate(to));
+        let before = std::mem::replace(&mut server.was_active, is_active);
+        if self.is_compared {
+            let tree = server.shared.tree.read();
+            if leads {
+                let epoch = server.shared.role.lock().epoch;
+                self.history.led(epoch, at, &tree);
             }
-            Output::InstallTree(tree) => {
-                assert!(server.walks.is_empty(), "the tree is being walked");
-                self.give(at, DiskOp::Install(tree));
-            }
-            Output::RollLog => {}
-            Output::DropTree(tree) => drop(tree),
-            Output::TakeSnapshot(head) => self.begin_walk(at, Walk::new(head, None)),
-            Output::SendImage { link, head } => self.begin_walk(at, Walk::new(head, Some(link))),
-            Output::ReserveImage(link) => self.reserve_image(link),
-            Output::Notify { to, body } => self.notify(at, to.0 as usize - 1, body),
-            Output::DialAll => {
-                for to in (0..self.nodes.len()).filter(|to| *to != at) {
-                    self.schedule(1, Event::Vote { from: at, to });
+            if is_active && server.known != tree.last_processed_zxid() {
+                let is_first = self.history.shown(at, &node.disk, server.known, &tree);
+                server.known = tree.last_processed_zxid();
+                drop(tree);
+                if is_first {
+                    self.note(at, Happened::CommittedFirst);
                 }
-            }
-            Output::Listen { role } => server.listening = Some(role),
-            Output::Connect { role, leader } => {
-                server.dialing = Some(role);
-                let (node, leader) = (at, leader.0 as usize - 1);
-                let delay = self.delay();
-                self.schedule(delay.0, Event::Dial { node, role, leader });
-            }
-            Output::Send(link, bytes) => self.transmit(at, link, bytes),
-            Output::ReadLog {
-                role,
-                link,
-                after,
-                upto,
-            } => {
-                let entries = self.nodes[at].disk.read(after, upto);
-                let event = PeerEvent::LogRead { link, entries };
-                self.tell(at, Input::Peer { role, event });
-            }
-            Output::ClosePeer { link, .. } => self.close_end(link),
-            Output::ResetPeers => self.reset_peers(at),
-            Output::Serving(is_serving) => server.is_serving = is_serving,
-            Output::Stopped => server.has_stopped = true,
-        }
-    }
-
-    fn give(&mut self, at: usize, op: DiskOp) {
-        let node = &mut self.nodes[at];
-        node.disk.queue.push_back(op);
-        let life = node.life;
-        if node.disk.queue.len() == 1 {
-            let delay = self.delay();
-            self.schedule(delay.0, Event::Disk(at, life));
-        }
-    }
-
-    fn disk(&mut self, at: usize) {
-        let node = &mut self.nodes[at];
-        if node.disk.is_held {
-            return;
-        }
-        let appends_max = match self.setup.is_random {
-            true => 1 + self.prng.below(4) as usize,
-            false => usize::MAX,
-        };
-        if let Some(input) = node.disk.advance(appends_max) {
-            let life = node.life;
-            let is_done = node.disk.queue.is_empty();
-            self.tell(at, input);
-            if !is_done {
-                let delay = self.delay();
-                self.schedule(delay.0, Event::Disk(at, life));
+            } else if !is_active {
+                server.known = server.known.min(self.history.last());
+                assert!(!server.is_serving, "server {at} serves without a role");
             }
         }
-    }
-
-    /// The disk goes on.
-    pub fn release_disk(&mut self, at: usize) {
-        self.nodes[at].disk.is_held = false;
-        let life = self.nodes[at].life;
-        self.schedule(0, Event::Disk(at, life));
-    }
-
-    fn begin_walk(&mut self, at: usize, walk: Walk) {
-        let node = &mut self.nodes[at];
-        let life = node.life;
-        if let Some(server) = &mut node.server {
-            assert!(server.walks.is_empty(), "one walk at a time");
-            server.walks.push_back(walk);
-            self.schedule(1, Event::Walk(at, life));
+        match (before, is_active) {
+            (false, true) if leads => self.note(at, Happened::Leads),
+            (false, true) => self.note(at, Happened::Serves),
+            (true, false) => self.note(at, Happened::RoleEnded),
+            (false, false) | (true, true) => {}
         }
-    }
-
-    /// Snapshots and images go on.
-    pub fn release_walks(&mut self, at: usize) {
-        self.nodes[at].are_walks_held = false;
-        let life = self.nodes[at].life;
-        self.schedule(0, Event::Walk(at, life));
-    }
-
-    fn walk(&mut self, at: usize) {
-        let (chunk_bytes, life) = (self.setup.chunk_bytes, self.nodes[at].life);
-        let node = &mut self.nodes[at];
-        let Some(server) = node.server.as_mut().filter(|_| !node.are_walks_held) else {
-            return;
-        };
-        let Some(walk) = server.walks.front_mut() else {
-            return;
-        };
-        let tree = server.shared.tree.read();
-        let is_done = tree.snapshot_chunk(&mut walk.cursor, &mut walk.bytes, chunk_bytes);
-        drop(tree);
-        if !is_done {
-            return self.schedule(1, Event::Walk(at, life));
-        }
-        let Some(mut walk) = server.walks.pop_front() else {
-            return;
-        };
-        zkserver::storage::snapshot_stream::encode_end(&mut walk.bytes);
-        match walk.to {
-            None => node.disk.keep_snapshot(walk.head.zxid, walk.bytes),
-            Some(link) => self.fill_image(link, walk.head.zxid, walk.bytes),
-        }
-        self.tell(at, Input::SnapshotTaken);
     }
 
     /// Adds a client whose connection leads to this server.
@@ -503,8 +425,10 @@ impl Ensemble {
         let Attached { client, node, life } = &mut self.clients[at];
         let node = &mut self.nodes[*node];
         match &mut node.server {
+            Some(_) if node.life == *life && node.is_paused => {}
             Some(server) if node.life == *life => {
-                while client.advance_once(self.now, &server.shared, &mut server.inbox) {}
+                let now = node.clock.at(self.now.mono);
+                while client.advance_once(now, &server.shared, &mut server.inbox) {}
             }
             Some(_) | None => client.is_closed = true,
         }

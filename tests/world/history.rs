@@ -9,7 +9,6 @@ use zkserver::tree::DataTree;
 use zkserver::zab::{LogEntry, follows};
 
 /// What was ever shown by a server that serves, in its order.
-#[derive(Default)]
 pub struct History {
     /// Where it begins.
     pub base: Zxid,
@@ -18,6 +17,15 @@ pub struct History {
 }
 
 impl History {
+    /// One that goes on from there.
+    pub fn new(base: Zxid) -> History {
+        History {
+            base,
+            entries: Vec::new(),
+            leaders: BTreeMap::new(),
+        }
+    }
+
     /// The newest transaction that was shown.
     pub fn last(&self) -> Zxid {
         self.entries.last().map_or(self.base, |entry| entry.zxid)
@@ -36,43 +44,50 @@ impl History {
     /// Law: an epoch has one leader, who begins with everything that was ever shown.
     pub fn led(&mut self, epoch: Epoch, at: usize, tree: &DataTree) {
         if let Some(other) = self.leaders.get(&epoch) {
-            return assert_eq!(*other, at, "epoch {} has two leaders", epoch.0);
+            return assert_eq!(*other, at, "I1: epoch {} has two leaders", epoch.0);
         }
         self.leaders.insert(epoch, at);
         let last = tree.last_processed_zxid();
         assert!(
             last >= self.last(),
-            "server {at} leads with {last}, after {}",
+            "I4: server {at} leads with {last}, after {}",
             self.last()
         );
     }
 
     /// Law: a server that serves has applied the same as all others, and shows what comes of that. It was
     /// known to have applied everything up to `known`.
-    pub fn shown(&mut self, at: usize, disk: &Disk, known: Zxid, tree: &DataTree) {
+    pub fn shown(&mut self, at: usize, disk: &Disk, known: Zxid, tree: &DataTree) -> bool {
         let last = tree.last_processed_zxid();
-        if last > self.last() {
+        let is_first = last > self.last();
+        if is_first {
             for entry in disk.given(self.last(), last) {
                 assert!(
                     follows(self.last(), entry.zxid),
-                    "{} comes after {}",
+                    "I4: {} comes after {}",
                     entry.zxid,
                     self.last()
                 );
                 self.entries.push(entry.clone());
             }
-            assert_eq!(self.last(), last, "server {at} shows what it has not logged");
+            assert_eq!(self.last(), last, "I6: server {at} shows what it has not logged");
         }
         for entry in disk.given(known, last) {
             let same = self.get(entry.zxid);
-            assert_eq!(same, Some(entry), "server {at} has another {}", entry.zxid);
+            assert_eq!(same, Some(entry), "I2: server {at} has another {}", entry.zxid);
         }
         let Some(entry) = self.get(last) else {
-            return assert_eq!(last, self.base, "server {at} shows what nobody else knows");
+            assert_eq!(last, self.base, "I3: server {at} shows what nobody else knows");
+            return false;
         };
         let logged = txn::decode(&entry.encoded).expect("a good transaction");
         if let Some(digest) = logged.digest {
-            assert_eq!(digest.digest, tree.digest(), "the tree of server {at} at {last}");
+            assert_eq!(
+                digest.digest,
+                tree.digest(),
+                "I18: the tree of server {at} at {last}"
+            );
         }
+        is_first
     }
 }

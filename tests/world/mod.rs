@@ -19,9 +19,17 @@ pub mod client;
 pub mod clients;
 pub mod configs;
 pub mod disk;
+pub mod draws;
 pub mod ensemble;
+pub mod execute;
+pub mod faults;
+pub mod files;
 pub mod frames;
 pub mod history;
+pub mod moments;
 pub mod network;
 pub mod node;
 pub mod setup;
+#[path = "../support/sim_disk.rs"]
+pub mod sim_disk;
+pub mod trace;

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bytes::Bytes;
 
 use super::disk;
+use super::draws::Stream;
 use super::ensemble::{Ensemble, Event};
+use super::moments::Happened;
 use zkserver::clock::Millis;
 use zkserver::ids::{ServerId, Zxid};
 use zkserver::proto::quorum::{PacketType, QuorumPacket};
@@ -16,8 +18,8 @@ use zkserver::zab::LinkId;
 pub struct Network {
     links: BTreeMap<u64, Link>,
     links_count: u64,
-    /// Pairs that have no connections, smaller first.
-    cut: BTreeSet<(usize, usize)>,
+    /// Pairs that have no connections on these ports, smaller first.
+    cut: BTreeSet<(Port, (usize, usize))>,
     /// From whom to whom nothing gets through, and nobody is told.
     silent: BTreeSet<(usize, usize)>,
     /// Pairs with an election connection, smaller first.
@@ -53,6 +55,13 @@ enum Message {
     Closed,
 }
 
+/// One of the two ports between servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Port {
+    Quorum,
+    Election,
+}
+
 fn pair(a: usize, b: usize) -> (usize, usize) {
     (a.min(b), a.max(b))
 }
@@ -82,8 +91,23 @@ impl Network {
 impl Ensemble {
     /// Connections between the two break, and none can be made.
     pub fn cut(&mut self, a: usize, b: usize) {
-        self.net.cut.insert(pair(a, b));
-        self.disconnect(|x, y| pair(x, y) == pair(a, b), false);
+        self.cut_port(a, b, Port::Quorum);
+        self.cut_port(a, b, Port::Election);
+    }
+
+    /// The same for one port alone.
+    pub fn cut_port(&mut self, a: usize, b: usize, port: Port) {
+        self.net.cut.insert((port, pair(a, b)));
+        self.reset(a, b, port);
+    }
+
+    /// Connections between the two break.
+    pub fn reset(&mut self, a: usize, b: usize, port: Port) {
+        let is_meant = |x, y| pair(x, y) == pair(a, b);
+        match port {
+            Port::Quorum => self.disconnect_links(is_meant, false),
+            Port::Election => self.disconnect_votes(is_meant),
+        }
     }
 
     /// The server is cut off from all others.
@@ -114,11 +138,13 @@ impl Ensemble {
 
     /// What the process had is gone. Others get what it has sent, or lose it as well.
     pub(super) fn disconnect_all(&mut self, at: usize, is_orderly: bool) {
-        self.disconnect(|x, y| x == at || y == at, is_orderly);
+        let is_meant = |x, y| x == at || y == at;
+        self.disconnect_links(is_meant, is_orderly);
+        self.disconnect_votes(is_meant);
         self.net.newest.retain(|(from, _), _| *from != at);
     }
 
-    fn disconnect(&mut self, is_meant: impl Fn(usize, usize) -> bool, is_orderly: bool) {
+    fn disconnect_links(&mut self, is_meant: impl Fn(usize, usize) -> bool, is_orderly: bool) {
         let links: Vec<u64> = self.net.links.keys().copied().collect();
         for link in links {
             let ends = &self.net.links[&link].ends;
@@ -128,6 +154,9 @@ impl Ensemble {
                 }
             }
         }
+    }
+
+    fn disconnect_votes(&mut self, is_meant: impl Fn(usize, usize) -> bool) {
         let voting: Vec<(usize, usize)> = self.net.voting.iter().copied().collect();
         for (a, b) in voting.into_iter().filter(|(a, b)| is_meant(*a, *b)) {
             self.net.voting.remove(&(a, b));
@@ -139,7 +168,7 @@ impl Ensemble {
 
     /// The other end closes: this one hears of it behind what was sent, if that still comes.
     fn end_link(&mut self, link: u64, end: usize, is_orderly: bool) {
-        let delay = self.delay();
+        let delay = self.delay(Stream::Link, link);
         let due = self.now.mono + delay;
         let Some(Link { ends }) = self.net.links.get_mut(&link) else {
             return;
@@ -158,6 +187,7 @@ impl Ensemble {
             if packet.kind == PacketType::Ack {
                 self.nodes[at].disk.check_ack(packet.zxid);
             }
+            self.note(at, Happened::Sent(packet.kind, packet.zxid));
         }
         self.queue(from, Message::Packets(bytes));
     }
@@ -167,9 +197,9 @@ impl Ensemble {
     }
 
     fn queue(&mut self, from: LinkId, message: Message) {
-        let delay = self.delay();
-        let due = self.now.mono + delay;
         let (link, end) = parts(from);
+        let delay = self.delay(Stream::Link, link);
+        let due = self.now.mono + delay;
         let Some(Link { ends }) = self.net.links.get_mut(&link) else {
             return;
         };
@@ -207,7 +237,7 @@ impl Ensemble {
         };
         if std::mem::replace(&mut ends[end].is_open, false) {
             ends[end].queue.clear();
-            let is_orderly = self.loses_nothing();
+            let is_orderly = self.loses_nothing(link);
             self.end_link(link, 1 - end, is_orderly);
         }
     }
@@ -237,7 +267,7 @@ impl Ensemble {
         }
         self.net.links_count += 1;
         let link = self.net.links_count;
-        let is_cut = self.net.cut.contains(&pair(at, leader));
+        let is_cut = self.net.cut.contains(&(Port::Quorum, pair(at, leader)));
         let is_silent = self.net.is_silent(at, leader) || self.net.is_silent(leader, at);
         let listening = self.nodes[leader].server.as_ref().and_then(|it| it.listening);
         let Some(leading) = listening.filter(|_| !is_cut && !is_silent && at != leader) else {
@@ -305,8 +335,10 @@ impl Ensemble {
         if packets.is_empty() {
             return;
         }
+        let node = self.net.links[&link].ends[end].node;
         for packet in &packets {
             *self.net.seen.entry(packet.kind).or_default() += 1;
+            self.note(node, Happened::Arrived(packet.kind, packet.zxid));
         }
         self.deliver_event(link, end, |id| PeerEvent::Packets(id, packets));
     }
@@ -339,7 +371,7 @@ impl Ensemble {
     /// A message on the election port takes the place of one that still waits.
     pub(super) fn notify(&mut self, from: usize, to: usize, body: Bytes) {
         self.net.newest.insert((from, to), (body, true));
-        let delay = self.delay();
+        let delay = self.delay(Stream::Vote, (from * 16 + to) as u64);
         self.schedule(delay.0, Event::Vote { from, to });
     }
 
@@ -352,7 +384,7 @@ impl Ensemble {
             if self.net.is_silent(to, from) {
                 return;
             }
-            if !self.nodes[to].is_up() || self.net.cut.contains(&pair(from, to)) {
+            if !self.nodes[to].is_up() || self.net.cut.contains(&(Port::Election, pair(from, to))) {
                 return self.tell(from, Input::ElectionLinkDown(ServerId(to as i64 + 1)));
             }
             self.net.voting.insert(pair(from, to));

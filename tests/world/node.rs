@@ -3,7 +3,9 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use super::configs::{self, START};
 use super::disk::Disk;
+use zkserver::clock::{Millis, Now};
 use zkserver::ids::Zxid;
 use zkserver::replica::{Input, Replica};
 use zkserver::shared::Shared;
@@ -18,6 +20,45 @@ pub struct Node {
     pub life: u64,
     /// Snapshots and images go on no further for now.
     pub are_walks_held: bool,
+    /// The process stands still.
+    pub is_paused: bool,
+    pub clock: Clock,
+    /// Why the last process refused to start, or died.
+    pub died_of: Option<String>,
+}
+
+/// How a machine's clocks go.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    /// Thousandths of a millisecond that go by in one.
+    pub permille: u64,
+    pub wall_offset_ms: i64,
+}
+
+impl Default for Clock {
+    fn default() -> Clock {
+        Clock {
+            permille: 1000,
+            wall_offset_ms: 0,
+        }
+    }
+}
+
+impl Clock {
+    /// What it shows at a time.
+    pub fn at(&self, time: Millis) -> Now {
+        let shown = configs::now(START + (time.0 - START) * self.permille / 1000);
+        Now {
+            mono: shown.mono,
+            wall_ms: shown.wall_ms + self.wall_offset_ms,
+        }
+    }
+
+    /// The first time at which it shows this.
+    pub fn time_of(&self, shown: Millis) -> Millis {
+        let since = shown.0.saturating_sub(START);
+        Millis(START + (since * 1000).div_ceil(self.permille))
+    }
 }
 
 /// A process.
@@ -38,6 +79,7 @@ pub struct Server {
     pub has_stopped: bool,
     /// Everything up to here was compared with the others.
     pub known: Zxid,
+    pub was_active: bool,
 }
 
 /// A snapshot, or an image for a learner.
@@ -45,17 +87,28 @@ pub struct Walk {
     pub head: SnapshotHead,
     pub cursor: SnapshotCursor,
     pub bytes: Vec<u8>,
+    /// So many of the bytes stand before the records.
+    pub begin: usize,
     pub to: Option<LinkId>,
 }
 
 impl Node {
-    pub fn new() -> Node {
+    pub fn new(disk: Disk) -> Node {
         Node {
-            disk: Disk::new(),
+            disk,
             server: None,
             life: 0,
             are_walks_held: false,
+            is_paused: false,
+            clock: Clock::default(),
+            died_of: None,
         }
+    }
+
+    /// When it wants to be ticked next.
+    pub fn next_tick(&self) -> Option<Millis> {
+        let server = self.server.as_ref().filter(|_| !self.is_paused)?;
+        Some(self.clock.time_of(server.replica.next_deadline()?))
     }
 
     pub fn is_up(&self) -> bool {
@@ -109,6 +162,7 @@ impl Walk {
         Walk {
             head,
             cursor: SnapshotCursor::default(),
+            begin: bytes.len(),
             bytes,
             to,
         }

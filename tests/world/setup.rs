@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::configs::TICK;
-use zkserver::ids::ServerId;
+use zkserver::ids::{ServerId, Zxid};
 use zkserver::quorum::members::{Member, MemberAddress, Members};
 use zkserver::zab::ZabConfig;
 
@@ -16,8 +16,18 @@ pub struct Setup {
     pub snap_count: u64,
     /// Bytes of a snapshot in one step.
     pub chunk_bytes: usize,
-    /// Anything may take up to so long, and connections that end may lose what was sent.
+    /// How long anything takes is drawn, and connections that end may lose what was sent.
     pub is_random: bool,
+    /// The most milliseconds that something takes between servers, one of these each time.
+    pub slowest: [u64; 5],
+    /// The same for their disks.
+    pub slowest_disk: [u64; 5],
+    /// Transactions in memory for learners.
+    pub window: usize,
+    /// Where the history begins: all servers have this and nothing else.
+    pub base: Zxid,
+    /// Whether the real storage is under the servers, or a model of it.
+    pub has_files: bool,
     pub seed: u64,
 }
 
@@ -31,6 +41,11 @@ impl Default for Setup {
             snap_count: 100_000,
             chunk_bytes: 1 << 20,
             is_random: false,
+            slowest: [3, 3, 3, 40, 400],
+            slowest_disk: [3, 3, 3, 40, 400],
+            window: 500,
+            base: Zxid::ZERO,
+            has_files: false,
             seed: 1,
         }
     }

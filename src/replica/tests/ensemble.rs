@@ -9,7 +9,6 @@ use super::world::{disk, ensemble as world, setup};
 
 mod handing_over;
 mod moves;
-mod random;
 mod role_ends;
 mod serving;
 mod syncing;

@@ -30,7 +30,7 @@ impl Lead {
     fn with(change: impl FnOnce(&mut ZabConfig)) -> Lead {
         let mut config = config(3, 3);
         change(&mut config);
-        let mut log = CommittedLog::new(zxid(1, 0), 0);
+        let mut log = CommittedLog::new(zxid(1, 0), COMMIT_LOG_COUNT);
         log.push(entry(zxid(1, 1), 1));
         log.push(entry(zxid(1, 2), 2));
         let history = History {
@@ -449,7 +449,7 @@ fn a_sync_waits_for_the_commits_before_it_and_for_a_quorum_that_still_follows() 
 #[test]
 fn an_ensemble_of_one_leads_alone() {
     let mut out = Vec::new();
-    let log = CommittedLog::new(Zxid::ZERO, 0);
+    let log = CommittedLog::new(Zxid::ZERO, COMMIT_LOG_COUNT);
     let mut leader = Leader::new(config(1, 1), NOW, History::default(), log, &mut out);
     let saved = |current| Input::EpochsSaved {
         accepted: Epoch(1),

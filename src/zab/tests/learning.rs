@@ -27,7 +27,7 @@ impl Learn {
             current_epoch: Epoch(1),
         };
         let mut out = Vec::new();
-        let log = CommittedLog::new(zxid(1, 5), 0);
+        let log = CommittedLog::new(zxid(1, 5), COMMIT_LOG_COUNT);
         let role = (ServerId(3), is_observer);
         let learner = Learner::new(config(1, 3), NOW, history, log, role, asks_for_snapshot, &mut out);
         assert_eq!(out, [Output::Connect { leader: ServerId(3) }]);

@@ -335,7 +335,10 @@ impl World {
         );
         let end = last(&node.history);
         node.tree = node.history.clone();
-        let window = node.window.take().unwrap_or_else(|| CommittedLog::new(end, 0));
+        let window = node
+            .window
+            .take()
+            .unwrap_or_else(|| CommittedLog::new(end, COMMIT_LOG_COUNT));
         assert_eq!(window.last(), end);
         let history = History {
             last_logged: end,
@@ -520,7 +523,7 @@ impl World {
         };
         if node.is_reloading || window.last() > last(&node.history) {
             node.is_reloading = false;
-            window = CommittedLog::new(last(&node.history), 0);
+            window = CommittedLog::new(last(&node.history), COMMIT_LOG_COUNT);
         } else {
             uncommitted.into_iter().for_each(|entry| window.push(entry));
         }
@@ -582,7 +585,11 @@ impl World {
             node.is_up = true;
             node.tree = node.history.clone();
             let tail = node.history.iter().map(|entry| entry.encoded.clone()).collect();
-            node.window = Some(CommittedLog::recovered(tail, last(&node.history), 0));
+            node.window = Some(CommittedLog::recovered(
+                tail,
+                last(&node.history),
+                COMMIT_LOG_COUNT,
+            ));
         }
     }
 

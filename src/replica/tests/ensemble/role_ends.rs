@@ -219,7 +219,7 @@ fn ephemerals_of_sessions_that_nobody_knows_end_with_the_first_leader() {
     world.history.base = Zxid(0x1_0000_0005);
     for node in &mut world.nodes {
         node.disk
-            .keep_snapshot(Zxid(0x1_0000_0005), image(&mut orphaned()));
+            .put_snapshot(Zxid(0x1_0000_0005), image(&mut orphaned()));
         node.disk.epochs = (Epoch(1), Epoch(1));
     }
     (0..3).for_each(|at| world.start(at));

@@ -271,7 +271,7 @@ fn who_cannot_cut_its_log_asks_for_an_image() {
     // A start has taken a snapshot of all that was logged, and the log before it is gone.
     let (mut tree, _) = world.nodes[leader].disk.recover();
     let last = tree.last_processed_zxid();
-    world.nodes[leader].disk.keep_snapshot(last, image(&mut tree));
+    world.nodes[leader].disk.put_snapshot(last, image(&mut tree));
     world.nodes[leader].disk.purge();
     world.mend();
     world.serve();

@@ -1,0 +1,120 @@
+//! What has to hold, whatever happens: a file for each property, named as in the list of invariants. A broken
+//! one ends the run with its number.
+
+mod acked_writes;
+mod durability;
+mod ephemerals;
+mod once;
+mod recovery;
+mod shown_states;
+mod timeliness;
+mod write_order;
+
+use zkserver::clock::Millis;
+use zkserver::ids::Zxid;
+use zkserver::proto::txn;
+
+use super::plan::Tier;
+use super::users::{Got, Wire};
+use super::world::ensemble::Ensemble;
+use super::world::frames::Ask;
+use super::world::history::History;
+use super::world::moments::Moment;
+
+pub struct Laws {
+    tier: Tier,
+    /// So many entries of the history were looked at.
+    known: usize,
+    once: once::Once,
+    states: shown_states::ShownStates,
+    durability: durability::Durability,
+    timeliness: timeliness::Timeliness,
+    refused: Vec<String>,
+}
+
+impl Laws {
+    pub fn new(tier: Tier, base: Zxid, voters: usize) -> Laws {
+        Laws {
+            tier,
+            known: 0,
+            once: once::Once::default(),
+            states: shown_states::ShownStates::default(),
+            durability: durability::Durability::new(base, voters),
+            timeliness: timeliness::Timeliness::default(),
+            refused: Vec::new(),
+        }
+    }
+
+    pub fn on_sent(&mut self, _wire: &Wire, _conn: usize, _xid: i32, _ask: &Ask, _now: Millis) {}
+
+    /// A client has received something; `seen` is the newest zxid that any client had seen before.
+    pub fn on_got(&mut self, history: &History, wire: &Wire, conn: usize, got: &Got, seen: i64, now: Millis) {
+        self.grow(history);
+        single_image(wire, got);
+        if let Got::Reply {
+            xid,
+            zxid,
+            error,
+            body,
+            sent: Some(sent),
+        } = got
+        {
+            let _ = (conn, now);
+            assert!(
+                *zxid <= history.last().0,
+                "I23: {xid} shows {zxid:#x}, which nobody has committed"
+            );
+            acked_writes::check(history, wire.session, *xid, *zxid, *error, sent);
+            write_order::check(*xid, *zxid, sent);
+            if self.tier == Tier::Protocol {
+                self.states.check(*zxid, *error, body, sent);
+            }
+        }
+        let _ = seen;
+    }
+
+    pub fn on_moment(&mut self, world: &Ensemble, moment: Moment) {
+        self.durability.on_moment(world, moment);
+    }
+
+    pub fn on_step(&mut self, world: &Ensemble) {
+        self.grow(&world.history);
+        self.timeliness.check(world);
+    }
+
+    pub fn on_refused(&mut self, at: usize, reason: &str) {
+        self.refused.push(format!("server {at}: {reason}"));
+    }
+
+    pub fn at_the_end(&mut self, world: &Ensemble) {
+        self.grow(&world.history);
+        let tree = recovery::check(world);
+        ephemerals::check(&tree);
+        assert!(self.refused.is_empty(), "I20: {:?}", self.refused);
+    }
+
+    /// Looks at what was committed since the last time.
+    fn grow(&mut self, history: &History) {
+        for entry in &history.entries[self.known..] {
+            let logged = txn::decode(&entry.encoded).expect("a good transaction");
+            self.once.on_committed(&logged);
+            if self.tier == Tier::Protocol {
+                self.states.on_committed(&logged);
+            }
+        }
+        self.known = history.entries.len();
+    }
+}
+
+/// I10: the zxids that a session sees never go back, over all its connections.
+fn single_image(wire: &Wire, got: &Got) {
+    if let Got::Reply { zxid, .. } | Got::Event { zxid, .. } = got
+        && *zxid > 0
+    {
+        assert!(
+            *zxid >= wire.last_zxid,
+            "I10: {zxid:#x} is shown after {:#x}",
+            wire.last_zxid
+        );
+    }
+}

@@ -1,0 +1,171 @@
+//! What servers say is done: on their disks, their connections and in the walks through their trees.
+
+use super::disk::DiskOp;
+use super::draws::Stream;
+use super::ensemble::{Ensemble, Event};
+use super::moments::{Happened, Written};
+use super::node::Walk;
+use zkserver::replica::{Input, Output, PeerEvent};
+use zkserver::storage::snapshot_stream;
+
+impl Ensemble {
+    pub(super) fn execute_one(&mut self, at: usize, output: Output) {
+        let Some(server) = &mut self.nodes[at].server else {
+            return;
+        };
+        match output {
+            Output::AppendLog(entry) => self.give(at, DiskOp::Append(entry)),
+            Output::SaveEpochs { accepted, current } => self.give(at, DiskOp::Epochs(accepted, current)),
+            Output::FenceLog => self.give(at, DiskOp::Fence),
+            Output::TruncateLog { to } => {
+                assert!(server.walks.is_empty(), "the tree is being walked");
+                self.give(at, DiskOp::Truncate(to));
+            }
+            Output::InstallTree(tree) => {
+                assert!(server.walks.is_empty(), "the tree is being walked");
+                self.give(at, DiskOp::Install(tree));
+            }
+            Output::RollLog => self.give(at, DiskOp::Roll),
+            Output::DropTree(tree) => drop(tree),
+            Output::TakeSnapshot(head) => self.begin_walk(at, Walk::new(head, None)),
+            Output::SendImage { link, head } => self.begin_walk(at, Walk::new(head, Some(link))),
+            Output::ReserveImage(link) => self.reserve_image(link),
+            Output::Notify { to, body } => self.notify(at, to.0 as usize - 1, body),
+            Output::DialAll => {
+                for to in (0..self.nodes.len()).filter(|to| *to != at) {
+                    self.schedule(1, Event::Vote { from: at, to });
+                }
+            }
+            Output::Listen { role } => server.listening = Some(role),
+            Output::Connect { role, leader } => {
+                server.dialing = Some(role);
+                let (node, leader) = (at, leader.0 as usize - 1);
+                let delay = self.delay(Stream::Dial, at as u64);
+                self.schedule(delay.0, Event::Dial { node, role, leader });
+            }
+            Output::Send(link, bytes) => self.transmit(at, link, bytes),
+            Output::ReadLog {
+                role,
+                link,
+                after,
+                upto,
+            } => {
+                let entries = self.nodes[at].disk.read(after, upto);
+                self.note(at, Happened::LogRead(entries.is_some()));
+                let event = PeerEvent::LogRead { link, entries };
+                self.tell(at, Input::Peer { role, event });
+            }
+            Output::ClosePeer { link, .. } => self.close_end(link),
+            Output::ResetPeers => self.reset_peers(at),
+            Output::Serving(is_serving) => server.is_serving = is_serving,
+            Output::Stopped => server.has_stopped = true,
+        }
+    }
+
+    fn give(&mut self, at: usize, op: DiskOp) {
+        let node = &mut self.nodes[at];
+        node.disk.queue.push_back(op);
+        let life = node.life;
+        if node.disk.queue.len() == 1 {
+            let delay = self.disk_delay(at);
+            self.schedule(delay.0, Event::Disk(at, life));
+        }
+    }
+
+    pub(super) fn disk(&mut self, at: usize) {
+        let node = &mut self.nodes[at];
+        if node.disk.is_held || node.is_paused || node.server.is_none() {
+            return;
+        }
+        let appends_max = match self.setup.is_random {
+            true => 1 + self.draws.below(Stream::Batch, at as u64, 4) as usize,
+            false => usize::MAX,
+        };
+        match node.disk.advance(appends_max) {
+            Err(reason) => self.die(at, reason),
+            Ok(None) => {}
+            Ok(Some(input)) => {
+                let life = node.life;
+                let is_done = node.disk.queue.is_empty();
+                self.note_written(at, &input);
+                self.tell(at, input);
+                if !is_done {
+                    let delay = self.disk_delay(at);
+                    self.schedule(delay.0, Event::Disk(at, life));
+                }
+            }
+        }
+    }
+
+    fn note_written(&mut self, at: usize, input: &Input) {
+        let written = match input {
+            Input::LogDurable { .. } => Written::Log,
+            Input::EpochsSaved { .. } => Written::Epochs,
+            Input::LogFenced => Written::Fence,
+            Input::TreeReplaced(_) if self.nodes[at].disk.log.is_empty() => Written::Image,
+            Input::TreeReplaced(_) => Written::Cut,
+            _ => return self.note(at, Happened::CouldNotTruncate),
+        };
+        self.note(at, Happened::Durable(written));
+    }
+
+    /// The disk goes on.
+    pub fn release_disk(&mut self, at: usize) {
+        self.nodes[at].disk.is_held = false;
+        let life = self.nodes[at].life;
+        self.schedule(0, Event::Disk(at, life));
+    }
+
+    fn begin_walk(&mut self, at: usize, walk: Walk) {
+        let node = &mut self.nodes[at];
+        let life = node.life;
+        if let Some(server) = &mut node.server {
+            assert!(server.walks.is_empty(), "one walk at a time");
+            server.walks.push_back(walk);
+            self.schedule(1, Event::Walk(at, life));
+        }
+    }
+
+    /// Snapshots and images go on.
+    pub fn release_walks(&mut self, at: usize) {
+        self.nodes[at].are_walks_held = false;
+        let life = self.nodes[at].life;
+        self.schedule(0, Event::Walk(at, life));
+    }
+
+    pub(super) fn walk(&mut self, at: usize) {
+        let (chunk_bytes, life) = (self.setup.chunk_bytes, self.nodes[at].life);
+        let node = &mut self.nodes[at];
+        let is_held = node.are_walks_held || node.is_paused;
+        let Some(server) = node.server.as_mut().filter(|_| !is_held) else {
+            return;
+        };
+        let Some(walk) = server.walks.front_mut() else {
+            return;
+        };
+        let tree = server.shared.tree.read();
+        let is_done = tree.snapshot_chunk(&mut walk.cursor, &mut walk.bytes, chunk_bytes);
+        drop(tree);
+        if !is_done {
+            return self.schedule(1, Event::Walk(at, life));
+        }
+        let Some(mut walk) = server.walks.pop_front() else {
+            return;
+        };
+        match walk.to {
+            None => {
+                if node.disk.files.is_none() {
+                    snapshot_stream::encode_end(&mut walk.bytes);
+                }
+                // Without it the server goes on, and takes one later.
+                let _ = node.disk.keep_snapshot(&walk.head, walk.bytes, walk.begin);
+                self.note(at, Happened::SnapshotDone);
+            }
+            Some(link) => {
+                snapshot_stream::encode_end(&mut walk.bytes);
+                self.fill_image(link, walk.head.zxid, walk.bytes);
+            }
+        }
+        self.tell(at, Input::SnapshotTaken);
+    }
+}

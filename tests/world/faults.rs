@@ -1,0 +1,105 @@
+//! What goes wrong, and comes right again.
+
+use super::disk::Power;
+use super::draws::Stream;
+use super::ensemble::{Ensemble, Event};
+use super::moments::Happened;
+use super::node::Clock;
+use zkserver::replica::Input;
+
+impl Ensemble {
+    /// The process dies; of what was under way to its disk, the first `done` things are done.
+    pub fn crash_after(&mut self, at: usize, done: usize) {
+        self.crash_with(at, done, Power::default());
+    }
+
+    /// The same, and the machine may end with it.
+    pub fn crash_with(&mut self, at: usize, done: usize, power: Power) {
+        let is_orderly = self.setup.is_random && self.draws.below(Stream::Crash, at as u64, 2) == 0;
+        self.end(at, done, power, is_orderly);
+    }
+
+    /// The process dies, and what was not on disk is lost.
+    pub fn crash(&mut self, at: usize) {
+        self.crash_after(at, 0);
+    }
+
+    /// Its disk has failed, so the process ends itself.
+    pub(super) fn die(&mut self, at: usize, reason: String) {
+        self.nodes[at].died_of = Some(reason);
+        self.end(at, 0, Power::default(), true);
+        self.note(at, Happened::Died);
+    }
+
+    pub(super) fn end(&mut self, at: usize, done: usize, power: Power, is_orderly: bool) {
+        let node = &mut self.nodes[at];
+        let Some(server) = node.server.take() else { return };
+        drop(server);
+        node.disk.crash(done, power);
+        node.disk.is_held = false;
+        node.is_paused = false;
+        for attached in self.clients.iter_mut().filter(|attached| attached.node == at) {
+            attached.client.is_closed = true;
+        }
+        self.disconnect_all(at, is_orderly);
+    }
+
+    /// The process is asked to end.
+    pub fn stop(&mut self, at: usize) {
+        if let Some(server) = &mut self.nodes[at].server {
+            server.inbox.push_back(Input::Stop);
+        }
+    }
+
+    /// The process stands still, and does not know it.
+    pub fn pause(&mut self, at: usize) {
+        self.nodes[at].is_paused = self.nodes[at].is_up();
+    }
+
+    /// The process goes on.
+    pub fn resume(&mut self, at: usize) {
+        if !std::mem::replace(&mut self.nodes[at].is_paused, false) {
+            return;
+        }
+        let life = self.nodes[at].life;
+        self.schedule(0, Event::Disk(at, life));
+        self.schedule(0, Event::Walk(at, life));
+        for client in 0..self.clients.len() {
+            if self.clients[client].node == at && !self.clients[client].client.is_closed {
+                self.schedule(0, Event::Wake(client));
+            }
+        }
+    }
+
+    /// A machine's clocks go differently from the next start of its process on.
+    pub fn set_clock(&mut self, at: usize, clock: Clock) {
+        if !self.nodes[at].is_up() {
+            self.nodes[at].clock = clock;
+        }
+    }
+
+    /// The wall clock is set, while the process runs.
+    pub fn set_wall(&mut self, at: usize, offset_ms: i64) {
+        self.nodes[at].clock.wall_offset_ms = offset_ms;
+    }
+
+    /// So many calls from now on, the disk fails once.
+    pub fn fail_disk(&mut self, at: usize, calls: u64) {
+        if let Some(files) = &mut self.nodes[at].disk.files {
+            files.fail_in(calls);
+        }
+    }
+
+    /// Nothing goes wrong from now on with what has not gone wrong yet.
+    pub fn heal(&mut self) {
+        self.mend();
+        for at in 0..self.nodes.len() {
+            self.resume(at);
+            self.release_disk(at);
+            self.release_walks(at);
+            if let Some(files) = &mut self.nodes[at].disk.files {
+                files.repair();
+            }
+        }
+    }
+}
