@@ -161,15 +161,15 @@ impl Learner {
             }
             Input::LogDurable { upto } => {
                 self.history.last_logged = self.history.last_logged.max(upto);
-                self.on_durable(now, out);
+                self.on_durable(out);
             }
             Input::EpochsSaved { accepted, current } => {
                 (self.history.accepted_epoch, self.history.current_epoch) = (accepted, current);
                 if self.phase == Phase::SavingAccepted && accepted == self.epoch {
                     let current = self.history.current_epoch;
                     self.send_ack_epoch(now, current, out);
-                } else {
-                    self.on_durable(now, out);
+                } else if self.phase == Phase::SavingCurrent && current == self.epoch {
+                    self.on_current_saved(now, out);
                 }
             }
             Input::SnapshotInstalled { zxid } => self.on_installed(now, zxid, out),

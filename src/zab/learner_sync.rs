@@ -109,7 +109,7 @@ impl Learner {
                     return self.end(format!("NEWLEADER says {zxid} in epoch {epoch}"), false, out);
                 }
                 self.phase = Phase::SavingHistory;
-                self.on_durable(self.heard, out);
+                self.on_durable(out);
             }
             PacketType::UpToDate if self.phase == Phase::AwaitUpToDate => self.on_up_to_date(out),
             PacketType::Proposal
@@ -256,31 +256,32 @@ impl Learner {
     }
 
     /// The disk has caught up: with NEWLEADER's history, then with its epoch, later with proposals.
-    pub(super) fn on_durable(&mut self, now: Millis, out: &mut Vec<Output>) {
+    pub(super) fn on_durable(&mut self, out: &mut Vec<Output>) {
         if self.phase == Phase::SavingHistory && self.persisted(self.last_appended).is_some() {
             self.phase = Phase::SavingCurrent;
-            if self.history.current_epoch != self.epoch {
-                return out.push(Output::SaveEpochs {
-                    accepted: self.history.accepted_epoch,
-                    current: self.epoch,
-                });
-            }
-        }
-        if self.phase == Phase::SavingCurrent
-            && self.history.current_epoch == self.epoch
-            && let Some(proof) = self.persisted(self.last_appended)
-        {
-            let ack = self.new_leader_ack(&proof);
-            self.send(&ack, out);
-            self.phase = Phase::AwaitUpToDate;
-            self.heard = now;
-            if !self.is_observer {
-                self.log_proposals(out);
-            }
-            self.drain_inbox(out);
+            // Always: where a crash has left the file behind the log, the epoch is known but not in the file.
+            out.push(Output::SaveEpochs {
+                accepted: self.history.accepted_epoch,
+                current: self.epoch,
+            });
         } else if self.phase > Phase::SavingCurrent {
             self.ack_proposals(out);
         }
+    }
+
+    /// The epoch is on disk, and the history that it begins with was before.
+    pub(super) fn on_current_saved(&mut self, now: Millis, out: &mut Vec<Output>) {
+        let Some(proof) = self.persisted(self.last_appended) else {
+            unreachable!("the epoch is saved behind its history, and nothing is logged meanwhile");
+        };
+        let ack = self.new_leader_ack(&proof);
+        self.send(&ack, out);
+        self.phase = Phase::AwaitUpToDate;
+        self.heard = now;
+        if !self.is_observer {
+            self.log_proposals(out);
+        }
+        self.drain_inbox(out);
     }
 
     /// One ACK for each proposal on disk, in their order: an Apache leader counts them one by one.
