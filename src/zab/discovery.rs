@@ -74,6 +74,15 @@ impl Leader {
                 }
                 self.choose_epoch(out);
             }
+            Stage::Active if accepted > self.epoch => {
+                // It could never join: no promise is taken back, and this epoch would go on without it.
+                let (server, epoch) = (info.server.0, self.epoch.0);
+                let promised = accepted.0;
+                self.end(
+                    format!("server {server} has promised epoch {promised}, after {epoch}: a later one has to begin"),
+                    out,
+                );
+            }
             Stage::SavingAccepted | Stage::Ended => {}
             Stage::CollectingAcks
             | Stage::SavingCurrent

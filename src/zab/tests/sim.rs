@@ -133,14 +133,11 @@ impl World {
         for node in 0..self.nodes.len() {
             self.restart(node);
         }
-        for round in 0..3000 {
+        for _ in 0..3000 {
             (0..self.nodes.len()).for_each(|node| self.look(node, 0));
             self.settle();
             self.pass(100);
             self.check();
-            if round % 500 == 499 {
-                self.end_leaders_of_old_epochs();
-            }
             // A leader that was deposed may not know it yet, nor its followers.
             let newest = self.leaders.keys().last().copied();
             if newest.is_some() && self.nodes.iter().all(|node| node.active == newest) && self.is_quiet() {
@@ -171,21 +168,6 @@ impl World {
         let links: Vec<LinkId> = self.links.keys().copied().collect();
         for link in links {
             while self.deliver(link, true) || self.deliver(link, false) {}
-        }
-    }
-
-    /// A minority that has promised a later epoch cannot join a leader that has its quorum without it, here
-    /// as in Apache's ensembles: that leader has to go one day.
-    fn end_leaders_of_old_epochs(&mut self) {
-        let newest = self.nodes.iter().map(|node| node.accepted).max();
-        for at in 0..self.nodes.len() {
-            let mut out = Vec::new();
-            if let Zab::Leading(leader) = &mut self.nodes[at].role
-                && Some(leader.status().epoch) < newest
-            {
-                leader.end("others have promised a later epoch".into(), &mut out);
-            }
-            self.execute(at, out);
         }
     }
 
