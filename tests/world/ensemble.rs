@@ -157,6 +157,7 @@ impl Ensemble {
             has_stopped: false,
             known,
             was_active: false,
+            given: known,
         });
         self.note(at, Happened::Started);
         self.execute(at, outputs);

@@ -14,7 +14,11 @@ impl Ensemble {
             return;
         };
         match output {
-            Output::AppendLog(entry) => self.give(at, DiskOp::Append(entry)),
+            Output::AppendLog(entry) => {
+                self.history.logged(at, server.given, &entry);
+                server.given = entry.zxid;
+                self.give(at, DiskOp::Append(entry));
+            }
             Output::SaveEpochs { accepted, current } => self.give(at, DiskOp::Epochs(accepted, current)),
             Output::FenceLog => self.give(at, DiskOp::Fence),
             Output::TruncateLog { to } => {
@@ -98,6 +102,9 @@ impl Ensemble {
     }
 
     fn note_written(&mut self, at: usize, input: &Input) {
+        if let (Input::TreeReplaced(tree), Some(server)) = (input, &mut self.nodes[at].server) {
+            server.given = tree.last_processed_zxid();
+        }
         let written = match input {
             Input::LogDurable { .. } => Written::Log,
             Input::EpochsSaved { .. } => Written::Epochs,

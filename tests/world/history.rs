@@ -14,6 +14,8 @@ pub struct History {
     pub base: Zxid,
     pub entries: Vec<LogEntry>,
     leaders: BTreeMap<Epoch, usize>,
+    /// Whatever any log was given, and what came before it there.
+    logged: BTreeMap<Zxid, (LogEntry, Zxid)>,
 }
 
 impl History {
@@ -23,6 +25,7 @@ impl History {
             base,
             entries: Vec::new(),
             leaders: BTreeMap::new(),
+            logged: BTreeMap::new(),
         }
     }
 
@@ -41,6 +44,24 @@ impl History {
         Some(&self.entries[at.ok()?])
     }
 
+    /// What led to a transaction that was shown belongs to the history.
+    fn grow(&mut self, at: usize, upto: Zxid) {
+        let (mut tail, mut next) = (Vec::new(), upto);
+        while next > self.last() {
+            let Some((entry, before)) = self.logged.get(&next) else {
+                panic!("I3: server {at} shows {next}, which nobody has logged");
+            };
+            tail.push(entry.clone());
+            next = *before;
+        }
+        let last = self.last();
+        assert_eq!(
+            next, last,
+            "I2: server {at} shows {upto}, which does not come after {last}"
+        );
+        self.entries.extend(tail.into_iter().rev());
+    }
+
     /// Law: an epoch has one leader, who begins with everything that was ever shown.
     pub fn led(&mut self, epoch: Epoch, at: usize, tree: &DataTree) {
         if let Some(other) = self.leaders.get(&epoch) {
@@ -55,22 +76,30 @@ impl History {
         );
     }
 
+    /// Law: whoever logs a transaction logs the same one, behind the same history, committed or not.
+    pub fn logged(&mut self, at: usize, before: Zxid, entry: &LogEntry) {
+        assert!(
+            follows(before, entry.zxid),
+            "I4: server {at} logs {} behind {before}",
+            entry.zxid
+        );
+        let known = self.logged.entry(entry.zxid);
+        let known = known.or_insert_with(|| (entry.clone(), before));
+        assert!(
+            known.0 == *entry && known.1 == before,
+            "I2: server {at} logs {} behind {before}, which was behind {} or another one",
+            entry.zxid,
+            known.1
+        );
+    }
+
     /// Law: a server that serves has applied the same as all others, and shows what comes of that. It was
     /// known to have applied everything up to `known`.
     pub fn shown(&mut self, at: usize, disk: &Disk, known: Zxid, tree: &DataTree) -> bool {
         let last = tree.last_processed_zxid();
         let is_first = last > self.last();
         if is_first {
-            for entry in disk.given(self.last(), last) {
-                assert!(
-                    follows(self.last(), entry.zxid),
-                    "I4: {} comes after {}",
-                    entry.zxid,
-                    self.last()
-                );
-                self.entries.push(entry.clone());
-            }
-            assert_eq!(self.last(), last, "I6: server {at} shows what it has not logged");
+            self.grow(at, last);
         }
         for entry in disk.given(known, last) {
             let same = self.get(entry.zxid);

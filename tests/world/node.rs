@@ -80,6 +80,8 @@ pub struct Server {
     /// Everything up to here was compared with the others.
     pub known: Zxid,
     pub was_active: bool,
+    /// The last transaction that its log was given.
+    pub given: Zxid,
 }
 
 /// A snapshot, or an image for a learner.
