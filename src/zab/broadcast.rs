@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 
 use crate::ids::{ServerId, Zxid};
+use crate::mutants::{self, Mutant};
 use crate::quorum::verifier::{AckSet, QuorumVerifier};
 
 /// A transaction as it goes to the log and to the peers, encoded once.
@@ -109,7 +110,11 @@ impl Broadcast {
         candidates.sort_unstable();
         candidates.into_iter().rev().find(|candidate| {
             let mut acks = AckSet::default();
-            let have = self.acked.iter().filter(|(_, acked)| *acked >= candidate);
+            let wanted = match mutants::is_on(Mutant::M8) {
+                true => self.last_committed.next(),
+                false => *candidate,
+            };
+            let have = self.acked.iter().filter(|(_, acked)| **acked >= wanted);
             have.for_each(|(server, _)| acks.add(*server));
             self.verifier.contains_quorum(&acks)
         })

@@ -66,10 +66,11 @@ impl Leader {
         learner.synced_until = synced_until;
         learner.heard = now;
         learner.phase = Phase::WaitEpoch;
+        let counts = learner.counts();
         match self.stage {
             Stage::CollectingEpochs => {
                 self.epoch = self.epoch.max(Epoch(accepted.0 + 1));
-                if !is_observer {
+                if counts {
                     self.connecting.add(info.server);
                 }
                 self.choose_epoch(out);
@@ -182,7 +183,7 @@ impl Leader {
             return;
         };
         learner.phase = Phase::WaitAckQuorum { last };
-        let counts = has_said_epoch && !learner.is_observer && last.0 != -1;
+        let counts = has_said_epoch && learner.counts() && last.0 != -1;
         if self.stage == Stage::CollectingAcks && counts {
             self.electing.add(learner.server);
             self.join_epoch(out);

@@ -536,7 +536,7 @@ impl Leader {
         let mut synced = AckSet::default();
         synced.add(self.config.me);
         for learner in self.learners.values() {
-            let is_follower = learner.phase != Phase::Hello && !learner.is_observer;
+            let is_follower = learner.phase != Phase::Hello && learner.counts();
             if is_follower && self.tick <= learner.synced_until {
                 synced.add(learner.server);
             }
