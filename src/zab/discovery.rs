@@ -8,6 +8,7 @@ use super::learner_progress::Phase;
 use super::{LinkId, Output};
 use crate::clock::Millis;
 use crate::ids::{Epoch, Zxid};
+use crate::mutants::{self, Mutant};
 use crate::proto::jute::Reader;
 use crate::proto::quorum::{LearnerInfo, PROTOCOL_VERSION, PacketType, QuorumPacket, leader_info};
 
@@ -170,8 +171,11 @@ impl Leader {
         let current = Epoch(i64::from(current));
         let last = packet.zxid;
         let has_said_epoch = current != NOT_COUNTED;
-        let is_ahead =
-            has_said_epoch && (current, last) > (self.history.current_epoch, self.history.last_logged);
+        let is_newer = match mutants::is_on(Mutant::M6a) {
+            true => (last, current) > (self.history.last_logged, self.history.current_epoch),
+            false => (current, last) > (self.history.current_epoch, self.history.last_logged),
+        };
+        let is_ahead = has_said_epoch && is_newer && !mutants::is_on(Mutant::M6b);
         if self.stage == Stage::CollectingAcks && is_ahead {
             let reason = format!(
                 "it is ahead of the leader: {last} in epoch {}, here {} in epoch {}",

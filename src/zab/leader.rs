@@ -15,6 +15,7 @@ use super::synchronization::proposal;
 use super::{History, Input, LinkId, LogEntry, Output, ZabConfig};
 use crate::clock::Millis;
 use crate::ids::{Epoch, ServerId, SessionId, Zxid};
+use crate::mutants::{self, Mutant};
 use crate::proto::jute::{Put, Reader};
 use crate::proto::opcode::OpCode;
 use crate::proto::quorum::{ForwardedRequest, Handover, PacketType, QuorumPacket, decode_sessions};
@@ -210,7 +211,7 @@ impl Leader {
             return;
         }
         assert!(self.is_active(), "only an active leader proposes");
-        if entry.zxid.counter() >= counter_max() {
+        if entry.zxid.counter() >= counter_max() && !mutants::is_on(Mutant::M20) {
             let reason = format!("epoch {} has no zxids left", self.epoch.0);
             return self.end(reason, out);
         }
@@ -518,7 +519,7 @@ impl Leader {
         self.is_half_tick = !self.is_half_tick;
         if !self.is_half_tick {
             self.tick += 1;
-            if self.stage == Stage::Active && !self.has_quorum() {
+            if self.stage == Stage::Active && !self.has_quorum() && !mutants::is_on(Mutant::M19) {
                 return self.end("a quorum of followers is no longer in time".into(), out);
             }
         }
