@@ -121,13 +121,14 @@ impl FromStr for Mutant {
 
 #[cfg(feature = "mutants")]
 mod switch {
-    use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+    use std::sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed};
 
     use super::Mutant;
 
     const NONE: u8 = u8::MAX;
     /// Of the whole process: a test of mutants runs one at a time.
     static ON: AtomicU8 = AtomicU8::new(NONE);
+    static COUNTER_MAX: AtomicU32 = AtomicU32::new(u32::MAX);
 
     /// Turns one on and all others off.
     pub fn set(mutant: Option<Mutant>) {
@@ -138,15 +139,31 @@ mod switch {
     pub fn is_on(mutant: Mutant) -> bool {
         ON.load(Relaxed) == mutant as u8
     }
+
+    /// Lets epochs end early, so that a test comes to what M20 gets wrong.
+    pub fn set_counter_max(max: u32) {
+        COUNTER_MAX.store(max, Relaxed);
+    }
+
+    /// The counter at which an epoch ends.
+    pub fn counter_max() -> u32 {
+        COUNTER_MAX.load(Relaxed)
+    }
 }
 
 #[cfg(feature = "mutants")]
-pub use switch::{is_on, set};
+pub use switch::{counter_max, is_on, set, set_counter_max};
 
 /// Whether the server has this bug now: never, without the feature.
 #[cfg(not(feature = "mutants"))]
 pub const fn is_on(_: Mutant) -> bool {
     false
+}
+
+/// The counter at which an epoch ends: the largest there is.
+#[cfg(not(feature = "mutants"))]
+pub const fn counter_max() -> u32 {
+    u32::MAX
 }
 
 #[cfg(test)]

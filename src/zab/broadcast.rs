@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
-use crate::ids::{ServerId, Zxid};
+use super::leader::counter_max;
+use crate::ids::{Epoch, ServerId, Zxid};
 use crate::mutants::{self, Mutant};
 use crate::quorum::verifier::{AckSet, QuorumVerifier};
 
@@ -59,6 +60,9 @@ impl Broadcast {
 
     /// The zxid that the next proposal has to carry.
     pub fn next_zxid(&self) -> Zxid {
+        if mutants::is_on(Mutant::M20) && self.last_proposed.counter() >= counter_max() {
+            return Zxid::new(Epoch(self.last_proposed.epoch().0 + 1), 0);
+        }
         self.last_proposed.next()
     }
 

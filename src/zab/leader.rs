@@ -567,11 +567,11 @@ impl Leader {
 }
 
 /// The counter that is not given out: behind it an epoch has no zxids left.
-fn counter_max() -> u32 {
+pub(super) fn counter_max() -> u32 {
     #[cfg(test)]
     return super::tests::COUNTER_MAX.get();
     #[cfg(not(test))]
-    u32::MAX
+    mutants::counter_max()
 }
 
 fn about_session(zxid: Zxid, session: SessionId, valid: bool) -> Bytes {
