@@ -5,6 +5,8 @@
 //! nothing is left of them; and a release build refuses the feature.
 
 use std::str::FromStr;
+#[cfg(feature = "mutants")]
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed};
 
 #[cfg(all(feature = "mutants", not(debug_assertions)))]
 compile_error!("the feature `mutants` puts bugs into the server: no release build may have it");
@@ -119,40 +121,37 @@ impl FromStr for Mutant {
     }
 }
 
+/// Of the whole process: a test of mutants runs one at a time.
 #[cfg(feature = "mutants")]
-mod switch {
-    use std::sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed};
+static ON: AtomicU8 = AtomicU8::new(NONE);
+#[cfg(feature = "mutants")]
+static COUNTER_MAX: AtomicU32 = AtomicU32::new(u32::MAX);
+#[cfg(feature = "mutants")]
+const NONE: u8 = u8::MAX;
 
-    use super::Mutant;
-
-    const NONE: u8 = u8::MAX;
-    /// Of the whole process: a test of mutants runs one at a time.
-    static ON: AtomicU8 = AtomicU8::new(NONE);
-    static COUNTER_MAX: AtomicU32 = AtomicU32::new(u32::MAX);
-
-    /// Turns one on and all others off.
-    pub fn set(mutant: Option<Mutant>) {
-        ON.store(mutant.map_or(NONE, |mutant| mutant as u8), Relaxed);
-    }
-
-    /// Whether the server has this bug now.
-    pub fn is_on(mutant: Mutant) -> bool {
-        ON.load(Relaxed) == mutant as u8
-    }
-
-    /// Lets epochs end early, so that a test comes to what M20 gets wrong.
-    pub fn set_counter_max(max: u32) {
-        COUNTER_MAX.store(max, Relaxed);
-    }
-
-    /// The counter at which an epoch ends.
-    pub fn counter_max() -> u32 {
-        COUNTER_MAX.load(Relaxed)
-    }
+/// Turns one on and all others off.
+#[cfg(feature = "mutants")]
+pub fn set(mutant: Option<Mutant>) {
+    ON.store(mutant.map_or(NONE, |mutant| mutant as u8), Relaxed);
 }
 
+/// Whether the server has this bug now.
 #[cfg(feature = "mutants")]
-pub use switch::{counter_max, is_on, set, set_counter_max};
+pub fn is_on(mutant: Mutant) -> bool {
+    ON.load(Relaxed) == mutant as u8
+}
+
+/// Lets epochs end early, so that a test comes to what M20 gets wrong.
+#[cfg(feature = "mutants")]
+pub fn set_counter_max(max: u32) {
+    COUNTER_MAX.store(max, Relaxed);
+}
+
+/// The counter at which an epoch ends.
+#[cfg(feature = "mutants")]
+pub fn counter_max() -> u32 {
+    COUNTER_MAX.load(Relaxed)
+}
 
 /// Whether the server has this bug now: never, without the feature.
 #[cfg(not(feature = "mutants"))]

@@ -139,7 +139,8 @@ impl ClientConn {
             self.output = Vec::with_capacity(if self.input.is_empty() { 0 } else { 1024 });
         }
         let tree = shared.tree.read();
-        let drains_late = mutants::is_on(Mutant::M13a) && self.state == State::Established;
+        let drains_late =
+            mutants::is_on(Mutant::M13a) && self.state == State::Established && self.outstanding == 0;
         if !drains_late {
             self.drain_outbox(shared);
         }
