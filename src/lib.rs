@@ -20,6 +20,7 @@ pub mod clock;
 pub mod ids;
 pub mod limits;
 pub mod metrics;
+pub mod mutants;
 pub mod prng;
 
 // Bytes and types.

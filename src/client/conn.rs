@@ -13,6 +13,7 @@ use crate::auth::AuthConfig;
 use crate::clock::Now;
 use crate::ids::Zxid;
 use crate::limits::{QUEUED_READS_MAX, READ_BYTES, READS_PER_GUARD, REPLY_BYTES_PER_GUARD, UNSENT_BYTES_MAX};
+use crate::mutants::{self, Mutant};
 use crate::proto::acl::Id;
 use crate::proto::connect::ConnectRequest;
 use crate::proto::error_code::ErrorCode;
@@ -138,7 +139,11 @@ impl ClientConn {
             self.output = Vec::with_capacity(if self.input.is_empty() { 0 } else { 1024 });
         }
         let tree = shared.tree.read();
-        self.drain_outbox(shared);
+        let drains_late =
+            mutants::is_on(Mutant::M13a) && self.state == State::Established && self.outstanding == 0;
+        if !drains_late {
+            self.drain_outbox(shared);
+        }
         let output_max = self.output.len() + REPLY_BYTES_PER_GUARD;
         let input = std::mem::take(&mut self.input);
         let mut batch = Batch::default();
@@ -171,6 +176,9 @@ impl ClientConn {
             if next == Next::Close {
                 self.state = State::Closing;
             }
+        }
+        if drains_late {
+            self.drain_outbox(shared);
         }
         let last_zxid = tree.last_processed_zxid();
         drop(tree);

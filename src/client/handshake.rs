@@ -7,6 +7,7 @@ use super::conn::{ClientConn, Submit};
 use crate::auth::authenticate;
 use crate::clock::Now;
 use crate::ids::{SessionId, Zxid};
+use crate::mutants::{self, Mutant};
 use crate::proto::acl::Id;
 use crate::proto::connect::ConnectRequest;
 use crate::proto::error_code::ErrorCode;
@@ -38,7 +39,7 @@ impl ClientConn {
             return None;
         }
         let last_zxid = tree.last_processed_zxid();
-        if request.last_zxid_seen > last_zxid {
+        if request.last_zxid_seen > last_zxid && !mutants::is_on(Mutant::M14a) {
             if let Some(held_back) = shared.line_limiters.refused_sessions.admit(now.mono) {
                 tracing::info!(peer = %self.shared().peer, seen = %request.last_zxid_seen, %last_zxid,
                     "refusing a client that has seen a later zxid; it must try another server{held_back}");

@@ -1,6 +1,7 @@
 //! Votes, and which of two is better (Vote, FastLeaderElection.totalOrderPredicate).
 
 use crate::ids::{ServerId, Zxid};
+use crate::mutants::{self, Mutant};
 use crate::proto::vote::{Notification, PeerState};
 use crate::quorum::verifier::QuorumVerifier;
 
@@ -43,6 +44,9 @@ impl Vote {
     }
 
     fn rank(&self) -> (i64, Zxid, ServerId) {
+        if mutants::is_on(Mutant::M6a) {
+            return (self.zxid.0, Zxid(self.peer_epoch), self.leader);
+        }
         (self.peer_epoch, self.zxid, self.leader)
     }
 }

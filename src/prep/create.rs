@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::outstanding::{ChangeRecord, RecordAcl};
 use super::{Place, Preparation};
 use crate::auth;
+use crate::mutants::{self, Mutant};
 use crate::proto::acl::perms;
 use crate::proto::error_code::ErrorCode;
 use crate::proto::opcode::OpCode;
@@ -33,7 +34,9 @@ impl Preparation<'_> {
         let parent = self.find(&request.path[..parent_length]);
         let parent_record = parent.record()?;
         self.check_acl(parent_record, perms::CREATE)?;
-        let path = if mode.sequential {
+        let path = if mode.sequential && mutants::is_on(Mutant::M11a) {
+            Cow::Owned(format!("{}{:010}", request.path, parent_record.children_count))
+        } else if mode.sequential {
             Cow::Owned(format!("{}{:010}", request.path, parent_record.stat.cversion))
         } else {
             request.path

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use crate::auth::{self, AuthConfig, OPEN_ACL};
 use crate::ids::{SessionId, Zxid};
+use crate::mutants::{self, Mutant};
 use crate::proto::acl::{Id, RawAcls, perms};
 use crate::proto::error_code::ErrorCode;
 use crate::proto::jute::{DecodeError, Reader};
@@ -311,7 +312,9 @@ impl Preparation<'_> {
         let version = next_version(record.stat.aversion, request.version)?;
         let mut changed = record.clone();
         changed.stat.aversion = version;
-        changed.acl = RecordAcl::Pending(self.acls.intern(&acl));
+        if !mutants::is_on(Mutant::M15a) {
+            changed.acl = RecordAcl::Pending(self.acls.intern(&acl));
+        }
         self.outstanding.put(&request.path, &found, Some(changed));
         Ok(Txn::SetAcl {
             path: request.path,

@@ -1,6 +1,7 @@
 //! Preparing a list of writes: each sees those before it, and the first that fails undoes them all.
 
 use super::{Place, Preparation};
+use crate::mutants::{self, Mutant};
 use crate::proto::error_code::ErrorCode;
 use crate::proto::multi::Operations;
 use crate::proto::txn::Txn;
@@ -29,7 +30,9 @@ impl Preparation<'_> {
                 }
                 Err(error) => {
                     has_failed = true;
-                    self.outstanding.rollback();
+                    if !mutants::is_on(Mutant::M15b) {
+                        self.outstanding.rollback();
+                    }
                     txns.push(Txn::Error(error.code()));
                 }
             }

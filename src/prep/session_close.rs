@@ -2,6 +2,7 @@
 
 use super::outstanding::Outstanding;
 use crate::ids::SessionId;
+use crate::mutants::{self, Mutant};
 use crate::proto::txn::Txn;
 use crate::tree::{DataTree, path};
 
@@ -9,7 +10,9 @@ impl Outstanding {
     /// Lists the ephemerals in the order of their paths.
     pub(super) fn close_session(&mut self, tree: &DataTree, session: SessionId) -> Txn<'static> {
         let mut candidates = tree.ephemerals(session);
-        candidates.extend(self.pending_ephemerals(session).map(str::to_owned));
+        if !mutants::is_on(Mutant::M12a) {
+            candidates.extend(self.pending_ephemerals(session).map(str::to_owned));
+        }
         candidates.sort_unstable();
         let mut paths = Vec::with_capacity(candidates.len());
         for path in candidates {

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::ServerId;
+use crate::mutants::{self, Mutant};
 
 /// The voting members, and the rule by which some of them are enough.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +54,8 @@ impl QuorumVerifier {
     /// Whether those who acknowledged are a quorum. Those who have no vote are not counted.
     pub fn contains_quorum(&self, acks: &AckSet) -> bool {
         match &self.rule {
+            Rule::Majority if mutants::is_on(Mutant::M5a) => acks.0.len() >= (self.voters.len() / 2).max(1),
+            Rule::Majority if mutants::is_on(Mutant::M5b) => acks.0.len() > self.voters.len() / 2,
             Rule::Majority => acks.0.intersection(&self.voters).count() > self.voters.len() / 2,
             Rule::Hierarchical { groups, .. } => {
                 let is_won = |group: &&(u128, u128)| group.1 > group.0 / 2;

@@ -8,6 +8,7 @@ use super::write::Sessions;
 use super::{Ensemble, Outputs, Replica};
 use crate::clock::Now;
 use crate::ids::SessionId;
+use crate::mutants::{self, Mutant};
 use crate::prep::{PrepRequest, Prepared};
 use crate::proto::acl::Id;
 use crate::proto::error_code::ErrorCode;
@@ -145,6 +146,7 @@ impl Replica {
             && let Zab::Leading(leader) = &member.zab
             && let Some(Owner::Learner(link)) = former
             && former != Some(owner)
+            && !mutants::is_on(Mutant::M14b)
         {
             leader.session_moved(link, session, &mut member.zab_outputs);
         }

@@ -12,6 +12,7 @@ use super::{Ensemble, Input, Output, Outputs, PeerEvent, Replica};
 use crate::clock::Now;
 use crate::election::{self, Vote};
 use crate::ids::{Epoch, ServerId, Zxid};
+use crate::mutants::{self, Mutant};
 use crate::proto::quorum::{Handover, PacketType};
 use crate::proto::txn;
 use crate::proto::vote::PeerState;
@@ -316,6 +317,9 @@ impl Replica {
     }
 
     fn on_log_fenced(&mut self, now: Now) {
+        if mutants::is_on(Mutant::M6b) {
+            self.look(now);
+        }
         let Ensemble::Member(member) = &mut self.ensemble else {
             return;
         };
@@ -329,7 +333,9 @@ impl Replica {
                 rest.window.push(entry);
             }
         }
-        self.look(now);
+        if !mutants::is_on(Mutant::M6b) {
+            self.look(now);
+        }
     }
 
     /// Puts something in the place of the tree, as soon as nobody walks through it.

@@ -10,6 +10,7 @@ use super::member::Owner;
 use super::{Conn, Ensemble, Outputs, Pending, Replica};
 use crate::clock::{Millis, Now};
 use crate::ids::{ConnId, SessionId, Zxid};
+use crate::mutants::{self, Mutant};
 use crate::proto::connect::{ConnectRequest, ConnectResponse};
 use crate::proto::opcode::OpCode;
 use crate::proto::quorum::ForwardedRequest;
@@ -23,8 +24,12 @@ impl Replica {
     pub(super) fn adopt_sessions(&mut self, now: Now) {
         let tree = self.shared.tree.read();
         let mut sessions = self.shared.sessions.lock();
+        let heard = match mutants::is_on(Mutant::M12b) {
+            true => Millis(0),
+            false => now.mono,
+        };
         for (session, timeout_ms) in tree.sessions() {
-            sessions.add(*session, *timeout_ms, now.mono);
+            sessions.add(*session, *timeout_ms, heard);
         }
     }
 
@@ -49,7 +54,8 @@ impl Replica {
     ) {
         let is_serving = self.shared.is_serving.load(Relaxed);
         // It was accepted under another role, which may have shown more than this one does.
-        let is_ahead = request.last_zxid_seen > self.shared.tree.read().last_processed_zxid();
+        let is_ahead = request.last_zxid_seen > self.shared.tree.read().last_processed_zxid()
+            && !mutants::is_on(Mutant::M14a);
         if !is_serving || is_ahead {
             conn.outbox.close();
             outputs.wake.push(conn);

@@ -8,6 +8,7 @@ use super::member::Owner;
 use super::{Ensemble, Input, Outputs, Pending, Replica, UNANSWERED};
 use crate::clock::Now;
 use crate::ids::{ConnId, SessionId, Zxid};
+use crate::mutants::{self, Mutant};
 use crate::prep::{self, PrepRequest, Prepared, SessionCheck};
 use crate::proto::error_code::ErrorCode;
 use crate::proto::opcode::OpCode;
@@ -34,7 +35,7 @@ impl SessionCheck for Sessions<'_> {
             return Some(ErrorCode::SessionExpired);
         }
         let is_elsewhere = self.owner.is_some_and(|owner| owner != self.asking);
-        is_elsewhere.then_some(ErrorCode::SessionMoved)
+        (is_elsewhere && !mutants::is_on(Mutant::M14b)).then_some(ErrorCode::SessionMoved)
     }
 }
 

@@ -14,6 +14,7 @@ use super::recovery::{RecoveryError, RecoveryReport, TornTail};
 use super::replay::LogEnd;
 use super::synced_mark::Synced;
 use crate::ids::Zxid;
+use crate::mutants::{self, Mutant};
 
 /// Judges the ends of the newest logs and leaves nothing behind the last record. Doing it twice, or half and
 /// then again, comes to the same.
@@ -89,7 +90,10 @@ fn judge<D: Disk>(
     last: Zxid,
     synced: Option<Synced>,
 ) -> Result<Option<TornTail>, RecoveryError> {
-    if let Some(synced) = synced.filter(|synced| synced.log == end.file.zxid && synced.bytes > end.offset) {
+    let trusts_end = mutants::is_on(Mutant::M16);
+    if let Some(synced) = synced.filter(|synced| synced.log == end.file.zxid && synced.bytes > end.offset)
+        && !trusts_end
+    {
         return Err(RecoveryError::SyncedLost {
             path: end.file.path.clone(),
             offset: end.offset,
@@ -106,6 +110,7 @@ fn judge<D: Disk>(
     // A bad header or a bad record may have a whole one right behind its first byte, not at it.
     let search_from = end.offset + u64::from(end.damage.is_some());
     if let Some((next_offset, next)) = reader.find_record(search_from, last)?
+        && !trusts_end
         && !is_torn_batch(&reader, end, next_offset, data_end, synced)?
     {
         return Err(refuse(end, damage, last, Some((next_offset, next))));

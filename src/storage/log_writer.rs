@@ -14,6 +14,7 @@ use super::disk::{Disk, DiskContext, DiskError, DiskFile};
 use super::record::{LOG_HEADER_BYTES, encode_log_header, encode_record};
 use super::synced_mark::SyncedMark;
 use crate::ids::Zxid;
+use crate::mutants::{self, Mutant};
 
 /// The log of one server process. A file that was there before is never appended to.
 #[derive(Debug)]
@@ -171,7 +172,7 @@ impl<D: Disk> LogWriter<D> {
                 segment.sync()?;
             }
         }
-        if is_new && self.force_sync {
+        if is_new && self.force_sync && !mutants::is_on(Mutant::M17) {
             self.disk.sync_dir(&self.dir).doing("sync", &self.dir)?;
         }
         if self.force_sync {
@@ -215,7 +216,11 @@ impl<F: DiskFile> Segment<F> {
             .file
             .as_mut()
             .expect("the file is created before it is synced");
-        file.sync_data().doing("sync", &self.path)
+        let mut synced = file.sync_data();
+        if synced.is_err() && mutants::is_on(Mutant::M18) {
+            synced = file.sync_data();
+        }
+        synced.doing("sync", &self.path)
     }
 
     /// Gives preallocated room back. Not synced: either length reads the same.

@@ -10,6 +10,7 @@ use super::node::{NAME_BYTES_MAX, NewNode, Node, ROOT, Slab};
 use super::path::split_parent;
 use super::{AclId, DataTree, digest};
 use crate::ids::{SessionId, Zxid};
+use crate::mutants::{self, Mutant};
 use crate::proto::acl::{Acl, RawAcls, perms};
 use crate::proto::opcode::OpCode;
 use crate::proto::stat::StatPersisted;
@@ -90,8 +91,14 @@ impl DataTree {
         path: &str,
         data: Option<&[u8]>,
         acl_disk_id: i64,
-        stat: StatPersisted,
+        mut stat: StatPersisted,
     ) -> Result<(), LoadError> {
+        if mutants::is_on(Mutant::M10) {
+            stat.pzxid = stat.mzxid;
+        }
+        if mutants::is_on(Mutant::M11b) {
+            stat.cversion = 0;
+        }
         let acl = self.loaded_acl(acl_disk_id);
         if path.is_empty() {
             self.put_root(data, acl, stat);

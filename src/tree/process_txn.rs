@@ -11,6 +11,7 @@ use super::node::{NAME_BYTES_MAX, NewNode, ROOT};
 use super::path::split_parent;
 use super::{AclList, DataTree, NodeRef, digest};
 use crate::ids::{SessionId, Zxid};
+use crate::mutants::{self, Mutant};
 use crate::proto::acl::RawAcls;
 use crate::proto::error_code::ErrorCode;
 use crate::proto::stat::{Stat, StatPersisted};
@@ -98,7 +99,9 @@ impl DataTree {
                 for path in paths.iter().flatten() {
                     self.delete(header.zxid, path, sink);
                 }
-                self.delete_ephemerals(header.zxid, header.client_id, sink);
+                if !mutants::is_on(Mutant::M12a) {
+                    self.delete_ephemerals(header.zxid, header.client_id, sink);
+                }
                 self.sessions.remove(&header.client_id);
                 TxnResult::of(ErrorCode::Ok)
             }

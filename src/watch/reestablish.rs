@@ -1,7 +1,8 @@
 //! setWatches: a client that comes back tells what it watched, and hears at once of what it missed
 //! (DataTree.setWatches).
 
-use crate::ids::ConnId;
+use crate::ids::{ConnId, Zxid};
+use crate::mutants::{self, Mutant};
 use crate::proto::error_code::ErrorCode;
 use crate::proto::event::EventType;
 use crate::proto::jute::Strings;
@@ -19,11 +20,15 @@ pub fn set_watches(
     request: &SetWatchesRequest<'_>,
     emit: &mut dyn FnMut(EventType, &str),
 ) -> Result<(), ErrorCode> {
+    let seen = match mutants::is_on(Mutant::M13b) {
+        true => Zxid(i64::MAX),
+        false => request.relative_zxid,
+    };
     for path in present(&request.data)?.iter_nullable() {
         let path = path.ok_or(ErrorCode::MarshallingError)?;
         match tree.lookup(&path) {
             None => emit(EventType::NodeDeleted, &path),
-            Some(node) if node.persisted().mzxid > request.relative_zxid => {
+            Some(node) if node.persisted().mzxid > seen => {
                 emit(EventType::NodeDataChanged, &path);
             }
             Some(_) => watches.add(WatchTable::Data, &path, conn),
@@ -40,7 +45,7 @@ pub fn set_watches(
         let path = path.ok_or(ErrorCode::MarshallingError)?;
         match tree.lookup(&path) {
             None => emit(EventType::NodeDeleted, &path),
-            Some(node) if node.persisted().pzxid > request.relative_zxid => {
+            Some(node) if node.persisted().pzxid > seen => {
                 emit(EventType::NodeChildrenChanged, &path);
             }
             Some(_) => watches.add(WatchTable::Child, &path, conn),

@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
-use crate::ids::{ServerId, Zxid};
+use super::leader::counter_max;
+use crate::ids::{Epoch, ServerId, Zxid};
+use crate::mutants::{self, Mutant};
 use crate::quorum::verifier::{AckSet, QuorumVerifier};
 
 /// A transaction as it goes to the log and to the peers, encoded once.
@@ -61,6 +63,9 @@ impl Broadcast {
 
     /// The zxid that the next proposal has to carry.
     pub fn next_zxid(&self) -> Zxid {
+        if mutants::is_on(Mutant::M20) && self.last_proposed.counter() >= counter_max() {
+            return Zxid::new(Epoch(self.last_proposed.epoch().0 + 1), 0);
+        }
         self.last_proposed.next()
     }
 
@@ -123,7 +128,11 @@ impl Broadcast {
         candidates.sort_unstable();
         candidates.into_iter().rev().find(|candidate| {
             let mut acks = AckSet::default();
-            let have = self.acked.iter().filter(|(_, acked)| *acked >= candidate);
+            let wanted = match mutants::is_on(Mutant::M8) {
+                true => self.last_committed.next(),
+                false => *candidate,
+            };
+            let have = self.acked.iter().filter(|(_, acked)| **acked >= wanted);
             have.for_each(|(server, _)| acks.add(*server));
             self.verifier.contains_quorum(&acks)
         })

@@ -8,6 +8,7 @@ use super::learner_progress::Phase;
 use super::{LinkId, Output};
 use crate::clock::Millis;
 use crate::ids::{Epoch, Zxid};
+use crate::mutants::{self, Mutant};
 use crate::proto::jute::Reader;
 use crate::proto::quorum::{LearnerInfo, PROTOCOL_VERSION, PacketType, QuorumPacket, leader_info};
 
@@ -66,10 +67,11 @@ impl Leader {
         learner.synced_until = synced_until;
         learner.heard = now;
         learner.phase = Phase::WaitEpoch;
+        let counts = learner.counts();
         match self.stage {
             Stage::CollectingEpochs => {
                 self.epoch = self.epoch.max(Epoch(accepted.0 + 1));
-                if !is_observer {
+                if counts {
                     self.connecting.add(info.server);
                 }
                 self.choose_epoch(out);
@@ -178,8 +180,11 @@ impl Leader {
         let current = Epoch(i64::from(current));
         let last = packet.zxid;
         let has_said_epoch = current != NOT_COUNTED;
-        let is_ahead =
-            has_said_epoch && (current, last) > (self.history.current_epoch, self.history.last_logged);
+        let is_newer = match mutants::is_on(Mutant::M6a) {
+            true => (last, current) > (self.history.last_logged, self.history.current_epoch),
+            false => (current, last) > (self.history.current_epoch, self.history.last_logged),
+        };
+        let is_ahead = has_said_epoch && is_newer && !mutants::is_on(Mutant::M6b);
         if self.stage == Stage::CollectingAcks && is_ahead {
             let reason = format!(
                 "it is ahead of the leader: {last} in epoch {}, here {} in epoch {}",
@@ -191,7 +196,7 @@ impl Leader {
             return;
         };
         learner.phase = Phase::WaitAckQuorum { last };
-        let counts = has_said_epoch && !learner.is_observer && last.0 != -1;
+        let counts = has_said_epoch && learner.counts() && last.0 != -1;
         if self.stage == Stage::CollectingAcks && counts {
             self.electing.add(learner.server);
             self.join_epoch(out);

@@ -15,6 +15,7 @@ use super::synchronization::proposal;
 use super::{History, Input, LinkId, LogEntry, Output, ZabConfig};
 use crate::clock::Millis;
 use crate::ids::{Epoch, ServerId, SessionId, Zxid};
+use crate::mutants::{self, Mutant};
 use crate::proto::jute::{Put, Reader};
 use crate::proto::opcode::OpCode;
 use crate::proto::quorum::{ForwardedRequest, Handover, PacketType, QuorumPacket, decode_sessions};
@@ -213,7 +214,7 @@ impl Leader {
             return;
         }
         assert!(self.is_active(), "only an active leader proposes");
-        if entry.zxid.counter() >= counter_max() {
+        if entry.zxid.counter() >= counter_max() && !mutants::is_on(Mutant::M20) {
             let reason = format!("epoch {} has no zxids left", self.epoch.0);
             return self.end(reason, out);
         }
@@ -537,7 +538,7 @@ impl Leader {
         self.is_half_tick = !self.is_half_tick;
         if !self.is_half_tick {
             self.tick += 1;
-            if self.stage == Stage::Active && !self.has_quorum() {
+            if self.stage == Stage::Active && !self.has_quorum() && !mutants::is_on(Mutant::M19) {
                 return self.end("a quorum of followers is no longer in time".into(), out);
             }
         }
@@ -555,7 +556,7 @@ impl Leader {
         let mut synced = AckSet::default();
         synced.add(self.config.me);
         for learner in self.learners.values() {
-            let is_follower = learner.phase != Phase::Hello && !learner.is_observer;
+            let is_follower = learner.phase != Phase::Hello && learner.counts();
             if is_follower && self.tick <= learner.synced_until {
                 synced.add(learner.server);
             }
@@ -585,11 +586,11 @@ impl Leader {
 }
 
 /// The counter that is not given out: behind it an epoch has no zxids left.
-fn counter_max() -> u32 {
+pub(super) fn counter_max() -> u32 {
     #[cfg(test)]
     return super::tests::COUNTER_MAX.get();
     #[cfg(not(test))]
-    u32::MAX
+    mutants::counter_max()
 }
 
 fn about_session(zxid: Zxid, session: SessionId, valid: bool) -> Bytes {

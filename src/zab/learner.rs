@@ -13,6 +13,7 @@ use super::leader::MOVED;
 use super::{History, Input, LinkId, LogEntry, Output, ZabConfig};
 use crate::clock::Millis;
 use crate::ids::{Epoch, ServerId, SessionId, Zxid};
+use crate::mutants::{self, Mutant};
 use crate::proto::acl::Id;
 use crate::proto::jute::{Put, Reader};
 use crate::proto::opcode::OpCode;
@@ -429,6 +430,10 @@ impl Learner {
         }
         if self.epoch == accepted {
             return self.send_ack_epoch(self.heard, NOT_COUNTED, out);
+        }
+        if mutants::is_on(Mutant::M4) {
+            self.history.accepted_epoch = self.epoch;
+            return self.send_ack_epoch(self.heard, self.history.current_epoch, out);
         }
         self.phase = Phase::SavingAccepted;
         out.push(Output::SaveEpochs {

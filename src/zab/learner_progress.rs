@@ -2,6 +2,7 @@
 
 use crate::clock::Millis;
 use crate::ids::{ServerId, Zxid};
+use crate::mutants::{self, Mutant};
 
 /// One connection.
 #[derive(Debug)]
@@ -80,6 +81,11 @@ impl LearnerProgress {
             | Phase::ReadingLog { .. } => false,
             Phase::SendingSnapshot | Phase::AwaitNewLeaderAck | Phase::WaitActive | Phase::Up => true,
         }
+    }
+
+    /// Whether what it says counts towards a quorum, if it has a vote.
+    pub fn counts(&self) -> bool {
+        !self.is_observer || mutants::is_on(Mutant::M5b)
     }
 
     /// Whether it has acknowledged NEWLEADER.

@@ -10,6 +10,7 @@ use super::learner::{Learner, Phase};
 use super::{LogEntry, Output};
 use crate::clock::Millis;
 use crate::ids::Zxid;
+use crate::mutants::{self, Mutant};
 use crate::proto::quorum::{PacketType, QuorumPacket};
 use crate::proto::txn;
 
@@ -37,7 +38,14 @@ impl Learner {
     /// DIFF, TRUNC or SNAP. Progress is never taken from their zxid alone.
     fn on_plan(&mut self, packet: &QuorumPacket, out: &mut Vec<Output>) {
         let zxid = packet.zxid;
+        if mutants::is_on(Mutant::M3) {
+            out.push(Output::SaveEpochs {
+                accepted: self.history.accepted_epoch,
+                current: self.epoch,
+            });
+        }
         match packet.kind {
+            PacketType::Trunc if mutants::is_on(Mutant::M7) => self.phase = Phase::Syncing,
             PacketType::Diff => self.phase = Phase::Syncing,
             PacketType::Snap => {
                 let Some(link) = self.link else { return };
@@ -108,6 +116,9 @@ impl Learner {
                     let (zxid, epoch) = (packet.zxid, self.epoch.0);
                     return self.end(format!("NEWLEADER says {zxid} in epoch {epoch}"), false, out);
                 }
+                if mutants::is_on(Mutant::M2) {
+                    self.send(&QuorumPacket::new(PacketType::Ack, packet.zxid, None), out);
+                }
                 self.phase = Phase::SavingHistory;
                 self.on_durable(out);
             }
@@ -172,6 +183,10 @@ impl Learner {
         if zxid <= self.last_applied && self.phase < Phase::Broadcasting {
             return;
         }
+        if mutants::is_on(Mutant::M9a) && self.phase == Phase::AwaitUpToDate {
+            self.last_received = zxid;
+            return;
+        }
         if !self.take(zxid, encoded, out) {
             return;
         }
@@ -216,7 +231,11 @@ impl Learner {
             .pending
             .partition_point(|entry| entry.zxid <= self.last_appended);
         for entry in self.pending.range(from..) {
-            self.unacked.push_back(entry.zxid);
+            if mutants::is_on(Mutant::M1) {
+                self.send(&QuorumPacket::new(PacketType::Ack, entry.zxid, None), out);
+            } else {
+                self.unacked.push_back(entry.zxid);
+            }
             self.last_appended = entry.zxid;
             out.push(Output::AppendLog(entry.clone()));
         }
@@ -228,6 +247,9 @@ impl Learner {
             return;
         }
         let Some(entry) = self.pending.pop_front_if(|entry| entry.zxid == zxid) else {
+            if mutants::is_on(Mutant::M9a) {
+                return;
+            }
             let reason = match self.pending.front() {
                 Some(entry) => format!("{zxid} is committed, but {} was proposed first", entry.zxid),
                 None => format!("{zxid} is committed, but was not proposed"),

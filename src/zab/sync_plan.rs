@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::committed_log::CommittedLog;
 use crate::ids::Zxid;
+use crate::mutants::{self, Mutant};
 
 /// What a leader does for a learner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +71,9 @@ pub fn plan(peer: Zxid, history: &CommittedLog, options: SyncOptions) -> SyncPla
     }
     // The mark of an epoch's beginning is no transaction: it stands for all of the epochs before.
     let is_new_epoch_mark = peer.counter() == 0;
+    if peer < history.base() && mutants::is_on(Mutant::M9b) {
+        return SyncPlan::Diff { after: peer };
+    }
     if peer < history.base() {
         return match options.may_read_log && !is_new_epoch_mark {
             true => SyncPlan::DiffFromLog {

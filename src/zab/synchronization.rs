@@ -193,7 +193,7 @@ impl Leader {
         }
         learner.phase = Phase::WaitActive;
         let server = learner.server;
-        if !learner.is_observer {
+        if learner.counts() {
             self.new_leader_acks.add(server);
             let synced_to = learner.synced_to;
             let early_ack = learner.early_ack.take();

@@ -74,7 +74,7 @@ impl Run {
     /// Asks, or connects first.
     pub fn ask(&mut self, user: usize, is_former: bool, ops: &[Op]) {
         let conn = self.users[user].conn;
-        if !conn.is_some_and(|conn| !self.world.clients[conn].client.is_closed) {
+        if conn.is_none_or(|conn| self.world.clients[conn].client.is_closed) {
             return self.connect(user, 10_000);
         }
         if !self.users[user].is_connected {

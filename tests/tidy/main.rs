@@ -12,7 +12,7 @@ use scan::{blank, crate_paths, functions, is_word, line_of, without_tests, words
 /// A module may use those of the lines above its own, and itself. Modules of one line do not see each other.
 const LADDER: &[&[&str]] = &[
     // Vocabulary.
-    &["ids", "clock", "prng", "limits", "metrics"],
+    &["ids", "clock", "prng", "limits", "metrics", "mutants"],
     // Bytes and types.
     &["proto"],
     // Pure state.
