@@ -211,7 +211,7 @@ pub fn request(maker: &mut Maker) -> (i32, Vec<u8>) {
         }
         op::REMOVE_WATCHES => {
             writer
-                .text(path(maker))
+                .text(&path(maker))
                 .int(1 + i32::try_from(maker.prng.below(5)).unwrap());
         }
         op::AUTH => {
