@@ -8,6 +8,8 @@
     reason = "what helps tests is as much a test as they are"
 )]
 
+#[path = "model_test/checks.rs"]
+mod checks;
 mod model;
 #[path = "cli/place.rs"]
 #[allow(dead_code, reason = "made for other tests")]
