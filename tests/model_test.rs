@@ -11,6 +11,8 @@
 #[path = "model_test/checks.rs"]
 mod checks;
 mod model;
+#[path = "model_test/parts.rs"]
+mod parts;
 #[path = "cli/place.rs"]
 #[allow(dead_code, reason = "made for other tests")]
 mod place;
