@@ -10,14 +10,13 @@ mod shown_states;
 mod timeliness;
 mod write_order;
 
-use zkserver::clock::Millis;
 use zkserver::ids::Zxid;
 use zkserver::proto::txn;
 
+use super::model::{Checker, Opened, Options};
 use super::plan::Tier;
 use super::users::{Got, Wire};
 use super::world::ensemble::Ensemble;
-use super::world::frames::Ask;
 use super::world::history::History;
 use super::world::moments::Moment;
 
@@ -29,6 +28,10 @@ pub struct Laws {
     states: shown_states::ShownStates,
     durability: durability::Durability,
     timeliness: timeliness::Timeliness,
+    /// What clients see and what is committed, compared with a model of the service: I5, I8 to I11, I13 to
+    /// I17, I22 and I25. Of the full tier.
+    model: Option<Checker>,
+    events: u64,
     refused: Vec<String>,
 }
 
@@ -41,15 +44,59 @@ impl Laws {
             states: shown_states::ShownStates::default(),
             durability: durability::Durability::new(base, voters),
             timeliness: timeliness::Timeliness::default(),
+            model: (tier == Tier::Full).then(|| {
+                Checker::new(Options {
+                    quorum_sync: true,
+                    ..Options::default()
+                })
+            }),
+            events: 0,
             refused: Vec::new(),
         }
     }
 
-    pub fn on_sent(&mut self, _wire: &Wire, _conn: usize, _xid: i32, _ask: &Ask, _now: Millis) {}
+    /// A client connects to a server.
+    pub fn on_opened(&mut self, conn: usize, server: usize, frame: &[u8]) {
+        self.events += 1;
+        if let Some(model) = &mut self.model {
+            let opened = Opened {
+                server: server as u64,
+                address: "127.0.0.1",
+                at: self.events,
+                frame,
+            };
+            model.opened(conn as u64, opened);
+        }
+    }
 
-    /// A client has received something; `seen` is the newest zxid that any client had seen before.
-    pub fn on_got(&mut self, history: &History, wire: &Wire, conn: usize, got: &Got, seen: i64, now: Millis) {
+    /// A client sends a request.
+    pub fn on_sent(&mut self, conn: usize, frame: &[u8]) {
+        self.events += 1;
+        if let Some(model) = &mut self.model {
+            model.request(conn as u64, self.events, frame);
+        }
+    }
+
+    /// A client receives a frame.
+    pub fn on_received(&mut self, history: &History, conn: usize, frame: &[u8]) {
         self.grow(history);
+        self.events += 1;
+        if let Some(model) = &mut self.model {
+            model.received(conn as u64, self.events, frame);
+        }
+        self.judge();
+    }
+
+    /// Ends the run if the model disagrees.
+    fn judge(&self) {
+        let violations = self.model.iter().flat_map(|model| model.violations());
+        if let Some(first) = violations.into_iter().next() {
+            panic!("{}: {}", first.invariant, first.text);
+        }
+    }
+
+    /// A client has received something.
+    pub fn on_got(&mut self, history: &History, wire: &Wire, got: &Got) {
         single_image(wire, got);
         if let Got::Reply {
             xid,
@@ -59,7 +106,6 @@ impl Laws {
             sent: Some(sent),
         } = got
         {
-            let _ = (conn, now);
             assert!(
                 *zxid <= history.last().0,
                 "I23: {xid} shows {zxid:#x}, which nobody has committed"
@@ -70,7 +116,6 @@ impl Laws {
                 self.states.check(*zxid, *error, body, sent);
             }
         }
-        let _ = seen;
     }
 
     pub fn on_moment(&mut self, world: &Ensemble, moment: Moment) {
@@ -91,6 +136,10 @@ impl Laws {
 
     pub fn at_the_end(&mut self, world: &Ensemble) {
         self.grow(&world.history);
+        if let Some(model) = &mut self.model {
+            model.finish();
+        }
+        self.judge();
         let tree = recovery::check(world);
         ephemerals::check(&tree);
         assert!(self.refused.is_empty(), "I20: {:?}", self.refused);
@@ -101,6 +150,9 @@ impl Laws {
         for entry in &history.entries[self.known..] {
             let logged = txn::decode(&entry.encoded).expect("a good transaction");
             self.once.on_committed(&logged);
+            if let Some(model) = &mut self.model {
+                model.entry(&entry.encoded);
+            }
             if self.tier == Tier::Protocol {
                 self.states.on_committed(&logged);
             }

@@ -177,7 +177,7 @@ impl Steps {
             let timeout_ms = *pick(&mut self.prng, &[4000, 10_000, 40_000]);
             return self.add(Act::Move { user, timeout_ms });
         }
-        let former = self.below(8) == 0;
+        let former = self.below(8) == 0 && self.plan.tier == Tier::Protocol;
         let count = 1 + self.below(4);
         let ops = (0..count).map(|_| requests::draw(&mut self.prng, self.plan.tier));
         let ops = ops.collect();

@@ -17,6 +17,8 @@ mod failure;
 mod fleet;
 mod generate;
 mod marks;
+#[path = "../model/mod.rs"]
+mod model;
 mod options;
 mod plan;
 mod requests;

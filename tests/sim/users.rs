@@ -115,6 +115,7 @@ impl Run {
         user_.former = user_.conn;
         (user_.conn, user_.is_connected) = (Some(conn), false);
         self.say(format_args!("user {user} connects to {node} on {conn} of {id}"));
+        self.laws.on_opened(conn, node, &bytes[4..]);
         self.world.receive(conn, &bytes);
     }
 
@@ -136,9 +137,9 @@ impl Run {
                     *xid - 1
                 }
             };
-            let ask = op.ask();
-            frame(&mut bytes, xid, &ask);
-            self.note_sent(conn, xid, &ask, Some(op));
+            let start = bytes.len();
+            frame(&mut bytes, xid, &op.ask());
+            self.note_sent(conn, xid, &bytes[start..], Some(op));
             self.say(format_args!("user {user} asks for {xid} on {conn}: {op:?}"));
             if *op == Op::Close {
                 break;
@@ -147,13 +148,12 @@ impl Run {
         self.world.receive(conn, &bytes);
     }
 
-    fn note_sent(&mut self, conn: usize, xid: i32, ask: &Ask, op: Option<&Op>) {
+    fn note_sent(&mut self, conn: usize, xid: i32, frame: &[u8], op: Option<&Op>) {
+        self.laws.on_sent(conn, &frame[4..]);
         let sent = op.map(|op| Sent {
             op: op.clone(),
             seen: self.seen,
         });
-        self.laws
-            .on_sent(&self.wires[conn], conn, xid, ask, self.world.now.mono);
         if let Some(sent) = sent
             && xid > 0
         {
@@ -171,8 +171,9 @@ impl Run {
         for name in &session.auths {
             self.wires[conn].auths.push(name.clone());
             let ask = Op::Auth { name: name.clone() }.ask();
+            let start = bytes.len();
             frame(&mut bytes, AUTH_XID, &ask);
-            self.note_sent(conn, AUTH_XID, &ask, None);
+            self.note_sent(conn, AUTH_XID, &bytes[start..], None);
         }
         if !session.watches.is_empty() {
             let ask = Ask::new(OpCode::SetWatches, |out| {
@@ -184,8 +185,9 @@ impl Run {
                     paths.iter().for_each(|path| out.put_string(path));
                 }
             });
+            let start = bytes.len();
             frame(&mut bytes, SET_WATCHES_XID, &ask);
-            self.note_sent(conn, SET_WATCHES_XID, &ask, None);
+            self.note_sent(conn, SET_WATCHES_XID, &bytes[start..], None);
         }
         if !bytes.is_empty() {
             self.world.receive(conn, &bytes);
@@ -204,6 +206,11 @@ impl Run {
             while let Some((head, behind)) = rest.split_first_chunk::<4>() {
                 let (payload, behind) = behind.split_at(u32::from_be_bytes(*head) as usize);
                 rest = behind;
+                // A client library does not look at a connection that it has given up.
+                let is_current = self.users[self.wires[conn].user].conn == Some(conn);
+                if is_current || self.plan.tier == Tier::Protocol {
+                    self.laws.on_received(&self.world.history, conn, payload);
+                }
                 let got = self.wires[conn].decode(payload, &mut self.users);
                 self.on_got(conn, got);
             }
@@ -214,9 +221,7 @@ impl Run {
     fn on_got(&mut self, conn: usize, got: Got) {
         let user = self.wires[conn].user;
         let is_current = self.users[user].conn == Some(conn);
-        let now = self.world.now.mono;
-        self.laws
-            .on_got(&self.world.history, &self.wires[conn], conn, &got, self.seen, now);
+        self.laws.on_got(&self.world.history, &self.wires[conn], &got);
         match got {
             Got::Connected { session } => {
                 self.say(format_args!("{conn} is connected with {session}"));

@@ -103,6 +103,11 @@ impl Checker {
         match (txn, outcome) {
             (Txn::Error(code::SESSION_EXPIRED), _) => true,
             (Txn::Error(code::SESSION_MOVED), _) => self.sessions.connections(header.session) > 1,
+            // Each operation of a multi is refused by itself, the first for the reason.
+            (Txn::Multi(logged), _) if is_refused_for(logged, code::SESSION_EXPIRED) => true,
+            (Txn::Multi(logged), _) if is_refused_for(logged, code::SESSION_MOVED) => {
+                self.sessions.connections(header.session) > 1
+            }
             (Txn::Error(code::MARSHALLING), Outcome::Undecodable) => true,
             (
                 Txn::Error(code::NOT_EMPTY),
@@ -160,4 +165,8 @@ fn first_error(txns: &[Txn]) -> Option<(usize, i32)> {
         Some((index, error))
     };
     txns.iter().enumerate().find_map(error)
+}
+
+fn is_refused_for(txns: &[Txn], code: i32) -> bool {
+    matches!(txns.first(), Some(Txn::Error(first)) if *first == code)
 }
