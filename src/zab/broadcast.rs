@@ -31,8 +31,6 @@ pub struct Broadcast {
     outstanding_proposals: VecDeque<LogEntry>,
     /// Who has everything up to where on disk. Everybody logs in the order of the proposals.
     acked: BTreeMap<ServerId, Zxid>,
-    /// Nothing behind it is committed for now.
-    barrier: Option<Zxid>,
     committed: VecDeque<LogEntry>,
 }
 
@@ -46,7 +44,6 @@ impl Broadcast {
             last_committed: last_zxid,
             outstanding_proposals: VecDeque::new(),
             acked: BTreeMap::new(),
-            barrier: None,
             committed: VecDeque::new(),
         }
     }
@@ -96,21 +93,10 @@ impl Broadcast {
     pub fn on_ack(&mut self, from: ServerId, upto: Zxid) {
         let acked = self.acked.entry(from).or_insert(upto);
         *acked = upto.max(*acked);
-        if *acked > self.last_committed {
-            self.commit();
+        if *acked <= self.last_committed {
+            return;
         }
-    }
-
-    /// Commits nothing behind this transaction, or whatever a quorum has.
-    pub fn hold_behind(&mut self, barrier: Option<Zxid>) {
-        if std::mem::replace(&mut self.barrier, barrier) != barrier {
-            self.commit();
-        }
-    }
-
-    fn commit(&mut self) {
         let Some(upto) = self.quorum_has() else { return };
-        let upto = self.barrier.map_or(upto, |barrier| barrier.min(upto));
         while let Some(first) = self
             .outstanding_proposals
             .pop_front_if(|entry| entry.zxid <= upto)
@@ -148,11 +134,6 @@ impl Broadcast {
     /// The last transaction that a server has acknowledged, or had when it joined.
     pub fn acked(&self, server: ServerId) -> Option<Zxid> {
         self.acked.get(&server).copied()
-    }
-
-    /// Whether there is something to apply.
-    pub fn has_committed(&self) -> bool {
-        !self.committed.is_empty()
     }
 
     /// The next transaction to apply.

@@ -151,10 +151,7 @@ impl Leader {
             Input::LinkUp(link) => {
                 self.learners.insert(link, LearnerProgress::new(now));
             }
-            Input::LinkDown(link) => {
-                self.forget(link);
-                self.flush_commits(out);
-            }
+            Input::LinkDown(link) => self.forget(link),
             Input::Packet(link, packet) => self.on_packet(now, link, packet, out),
             Input::LogDurable { upto } => {
                 if self.stage == Stage::Active && upto.epoch() == self.epoch {
@@ -360,7 +357,6 @@ impl Leader {
     pub(super) fn close(&mut self, link: LinkId, reason: String, out: &mut Vec<Output>) {
         self.forget(link);
         out.push(Output::Close { link, reason });
-        self.flush_commits(out);
     }
 
     fn forget(&mut self, link: LinkId) {
@@ -418,7 +414,7 @@ impl Leader {
                     Ok(sessions) => out.push(Output::LearnerPing { from: link, sessions }),
                     Err(error) => return self.close(link, format!("bad PING: {error}"), out),
                 }
-                self.flush_commits(out);
+                self.settle_syncs(out);
             }
             PacketType::Revalidate => {
                 let mut reader = Reader::new(&data);
@@ -477,24 +473,8 @@ impl Leader {
         });
     }
 
-    /// What is committed now goes to the tree, the window and the learners, and syncs are answered in their
-    /// places: a server answers the requests of a session in its order, so no commit may overtake a sync.
+    /// What is committed now goes to the tree, the window and the learners; then syncs are answered.
     pub(super) fn flush_commits(&mut self, out: &mut Vec<Output>) {
-        if self.stage != Stage::Active {
-            return;
-        }
-        loop {
-            self.send_commits(out);
-            self.settle_syncs(out);
-            let waiting = self.syncs.front().map(|sync| sync.after);
-            self.broadcast.hold_behind(waiting);
-            if !self.broadcast.has_committed() {
-                return;
-            }
-        }
-    }
-
-    fn send_commits(&mut self, out: &mut Vec<Output>) {
         let has_observers = self.learners.values().any(|learner| learner.is_observer);
         let (mut commits, mut informs) = (Vec::new(), Vec::new());
         while let Some(entry) = self.broadcast.pop_committed() {
@@ -515,6 +495,7 @@ impl Leader {
                 out.push(Output::Send(*link, bytes.clone()));
             }
         }
+        self.settle_syncs(out);
     }
 
     fn on_tick(&mut self, now: Millis, out: &mut Vec<Output>) {

@@ -2,8 +2,7 @@
 //!
 //! Behind all that was proposed before it; and, unless switched off, after a quorum has answered a ping that
 //! was sent later than the request came in. No newer leader can have committed anything by then, so what is
-//! read behind a sync is not older than any write acknowledged before it, anywhere. What was proposed later is
-//! committed later.
+//! read behind a sync is not older than any write acknowledged before it, anywhere.
 
 use super::leader::{Leader, Stage};
 use super::learner_progress::Phase;
@@ -45,7 +44,7 @@ impl Leader {
             after: self.broadcast.last_proposed(),
             round,
         });
-        self.flush_commits(out);
+        self.settle_syncs(out);
     }
 
     /// Answers the syncs that may be answered, and asks the quorum for those that wait for it.

@@ -200,8 +200,8 @@ impl Leader {
             self.broadcast.on_ack(server, synced_to);
             if let Some(upto) = early_ack {
                 self.broadcast.on_ack(server, upto);
+                self.flush_commits(out);
             }
-            self.flush_commits(out);
         }
         match self.stage {
             Stage::Active => self.bring_up(now, link, out),

@@ -447,23 +447,6 @@ fn a_sync_waits_for_the_commits_before_it_and_for_a_quorum_that_still_follows() 
 }
 
 #[test]
-fn no_commit_overtakes_a_sync() {
-    let mut lead = Lead::active();
-    let mut out = Vec::new();
-    lead.leader.sync_requested(None, &mut out);
-    lead.propose(NOW, 1);
-    lead.packet(A, PacketType::Ack, zxid(2, 1), &[]);
-    // A quorum has it, but its session may wait for the sync before it.
-    assert_eq!(lead.step(NOW, Input::LogDurable { upto: zxid(2, 1) }), []);
-    let pong = QuorumPacket::new(PacketType::Ping, zxid(2, 0), Some(Bytes::new()));
-    let out = lead.step(NOW, Input::Packet(A, pong));
-    let is_sync = |output: &Output| *output == Output::SyncReply;
-    let is_commit = |output: &Output| matches!(output, Output::Commit(_));
-    assert!(out.iter().position(is_sync) < out.iter().position(is_commit));
-    assert_eq!(sent(&out, A), [(PacketType::Commit, zxid(2, 1))]);
-}
-
-#[test]
 fn an_ensemble_of_one_leads_alone() {
     let mut out = Vec::new();
     let log = CommittedLog::new(Zxid::ZERO, COMMIT_LOG_COUNT);
