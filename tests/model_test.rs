@@ -1,0 +1,3 @@
+//! Tests of the reference model and of the checker.
+
+mod model;
