@@ -190,29 +190,34 @@ fn queue(calls: &[Call], found: &mut Findings) {
     }
 }
 
-/// Who writes the fence later has made its node later.
+/// Who writes a fence later has made its node later.
 fn fence(calls: &[Call], found: &mut Findings) {
-    let token = |call: &Call| -> Option<i64> {
-        let mut body = In(&call.body);
-        body.take(9).ok()?;
-        body.string().ok()?;
-        body.take(13).ok()?;
-        let fence = body.string().ok()? == "/fence";
-        let data = body.buffer().ok().filter(|_| fence)?;
-        std::str::from_utf8(data).ok()?.parse().ok()
-    };
-    let mut writes: Vec<(i64, i64)> = calls
-        .iter()
-        .filter(|call| call.code == op::MULTI)
-        .filter_map(|call| Some((call.success()?.zxid, token(call)?)))
-        .collect();
-    writes.sort_unstable();
-    for pair in writes.windows(2) {
-        if pair[0].1 > pair[1].1 {
-            found.wrong(format!("fence: token {} and then {}", pair[0].1, pair[1].1));
+    let mut fences: BTreeMap<&str, Vec<(i64, i64)>> = BTreeMap::new();
+    for call in calls.iter().filter(|call| call.code == op::MULTI) {
+        if let Some((answer, (path, token))) = call.success().zip(token(call)) {
+            fences.entry(path).or_default().push((answer.zxid, token));
         }
     }
-    found.count("token of the lock", writes.len() as u64);
+    for (path, writes) in &mut fences {
+        writes.sort_unstable();
+        for pair in writes.windows(2) {
+            if pair[0].1 > pair[1].1 {
+                found.wrong(format!("{path}: token {} and then {}", pair[0].1, pair[1].1));
+            }
+        }
+        found.count("token of a lock", writes.len() as u64);
+    }
+}
+
+/// The fence that a multi writes behind the check of its node, and what it writes there.
+fn token(call: &Call) -> Option<(&str, i64)> {
+    let mut body = In(&call.body);
+    body.take(9).ok()?;
+    body.string().ok()?;
+    body.take(13).ok()?;
+    let path = body.string().ok().filter(|path| path.starts_with("/fence/"))?;
+    let token = std::str::from_utf8(body.buffer().ok()?).ok()?.parse().ok()?;
+    Some((path, token))
 }
 
 /// Money is moved, never made.

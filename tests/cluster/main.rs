@@ -10,7 +10,12 @@
 
 mod blackbox;
 mod history;
+mod logs;
+#[path = "../model/mod.rs"]
+mod model;
+mod plant;
 mod record;
+mod replay;
 mod selftest;
 mod session;
 mod wgl;
@@ -25,6 +30,7 @@ use std::process::ExitCode;
 
 use crate::blackbox::Findings;
 use crate::history::Event;
+use crate::replay::Evidence;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -98,23 +104,49 @@ impl Options {
     }
 }
 
-/// Prints what was checked and what is wrong.
+/// Prints what was checked and what is wrong. With `--plant` a fault is put into the history before: then it is an
+/// error, too, unless just that fault is found.
 fn check(options: &Options) -> ExitCode {
     let text = fs::read_to_string(options.one("history")).expect("the history can be read");
     let parsed = |line: &str| Event::parse(line).unwrap_or_else(|| panic!("no event: {line}"));
     let mut events: Vec<Event> = text.lines().map(parsed).collect();
     events.sort_by_key(|event| event.at);
-    let mut found = Findings::default();
-    blackbox::check(&history::calls(&events), !options.has("apache"), &mut found);
+    if options.has("plant") && !plant::plant(options.one("plant"), &mut events) {
+        println!("there is no place for it");
+        return ExitCode::from(3);
+    }
+    let evidence = Evidence {
+        folders: options.all("logs"),
+        trees: options.all("trees"),
+        apache: options.has("apache"),
+    };
+    let found = judged(&events, &evidence);
     for (kind, count) in &found.checked {
         println!("checked {count} {kind}");
     }
     for violation in &found.violations {
         println!("VIOLATION {violation}");
     }
-    if found.violations.is_empty() {
-        ExitCode::SUCCESS
+    let is_bad = if options.has("plant") {
+        plant::is_found(options.one("plant"), &found)
     } else {
+        !found.violations.is_empty()
+    };
+    if is_bad {
         ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
     }
+}
+
+/// All there is to say of a history.
+fn judged(events: &[Event], evidence: &Evidence) -> Findings {
+    let mut found = Findings::default();
+    let calls = history::calls(events);
+    found.count("operation", calls.len() as u64);
+    blackbox::check(&calls, !evidence.apache, &mut found);
+    if !evidence.folders.is_empty() {
+        replay::check(events, &calls, evidence, &mut found);
+    }
+    found
 }

@@ -5,13 +5,16 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use zkserver::prng::Prng;
 
 use crate::session::{Run, Session};
 use crate::wire::{self, In, Link, Out, op};
 use crate::workload;
+
+/// A session does not make up for more than this.
+const BEHIND_MAX: Duration = Duration::from_secs(2);
 
 /// Runs the workloads; the history is whole when this returns.
 pub fn record(servers: Vec<SocketAddr>, seed: u64, seconds: f64, rate: f64, file: &Path) {
@@ -42,17 +45,20 @@ fn first(run: &Run, seed: u64) {
     session.lose();
 }
 
+/// Steps follow each other so far apart in the mean, also when some of them take long.
 fn roam(run: &Run, number: usize, seed: u64, pause: Duration) {
     let mut session = Session::new(run, number, seed);
+    let mut due = Instant::now();
     while !run.is_over() {
         if !session.is_connected() && session.connect().is_err() {
             thread::sleep(Duration::from_millis(50));
             continue;
         }
-        let wait = session.rng.below(pause.as_nanos() as u64);
+        due += Duration::from_nanos(session.rng.below(pause.as_nanos() as u64));
         // Whether the connection is lost is seen at the top.
+        drop(session.idle(due.saturating_duration_since(Instant::now())));
         drop(workload::step(&mut session));
-        drop(session.idle(Duration::from_nanos(wait)));
+        due = due.max(Instant::now() - BEHIND_MAX);
     }
     if session.chance(70) {
         drop(session.ask(op::CLOSE_SESSION, Vec::new()));

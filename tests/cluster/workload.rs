@@ -8,6 +8,7 @@ use crate::session::{Lost, Reply, Run, Session};
 use crate::wire::{self, EPHEMERAL, In, OPEN, PERSISTENT, SEQUENTIAL, op};
 
 pub const ACCOUNTS: u64 = 5;
+const LOCKS: u64 = 6;
 pub const BALANCE: i64 = 100;
 /// So many operations for each generation of keys: a key stays below what the checker for histories can do.
 const REGISTERS: u64 = 4;
@@ -32,6 +33,12 @@ pub fn set_up(session: &mut Session) -> Result<(), Lost> {
         .iter()
         .map(|path| (op::CREATE, wire::create(path, b"", OPEN, PERSISTENT)))
         .collect();
+    for number in 0..LOCKS {
+        for parent in ["/lock", "/fence"] {
+            let path = format!("{parent}/{number}");
+            nodes.push((op::CREATE, wire::create(&path, b"", OPEN, PERSISTENT)));
+        }
+    }
     for account in 0..ACCOUNTS {
         let data = BALANCE.to_string();
         let path = format!("/bank/{account}");
@@ -181,19 +188,24 @@ fn queue(session: &mut Session) -> Result<(), Lost> {
 /// The holder writes the zxid that made its node into the fence: it never becomes smaller.
 fn lock(session: &mut Session) -> Result<(), Lost> {
     let prefix = format!("{:x}-", session.id);
-    let names = children(session, "/lock", false)?;
+    let number = session.rng.below(LOCKS);
+    let parent = format!("/lock/{number}");
+    let names = children(session, &parent, false)?;
     let Some(own) = names.iter().find(|name| name.starts_with(&prefix)) else {
-        let body = wire::create(&format!("/lock/{prefix}"), b"", OPEN, EPHEMERAL + SEQUENTIAL);
+        let body = wire::create(&format!("{parent}/{prefix}"), b"", OPEN, EPHEMERAL + SEQUENTIAL);
         session.ask(op::CREATE, body)?;
         return Ok(());
     };
-    let own_path = format!("/lock/{own}");
+    let own_path = format!("{parent}/{own}");
     if names.first() == Some(own) {
         let stat = session.ask(op::EXISTS, wire::path_watch(&own_path, false))?;
         if let Some(stat) = stat_of(&stat, false) {
             let token = stat.czxid.to_string();
             let check = (op::CHECK, wire::path_version(&own_path, -1));
-            let fence = (op::SET_DATA, wire::set_data("/fence", token.as_bytes(), -1));
+            let fence = (
+                op::SET_DATA,
+                wire::set_data(&format!("/fence/{number}"), token.as_bytes(), -1),
+            );
             session.ask(op::MULTI, wire::multi(&[check, fence]))?;
         }
         if session.chance(80) {
@@ -312,12 +324,12 @@ fn acl(session: &mut Session) -> Result<(), Lost> {
 
 /// A session ends, is left to expire, or goes on at another member.
 fn churn(session: &mut Session) -> Result<(), Lost> {
-    match session.rng.below(4) {
-        0 => {
+    match session.rng.below(8) {
+        0 | 1 => {
             session.ask(op::CLOSE_SESSION, Vec::new())?;
             session.forget();
         }
-        1 => session.forget(),
+        2 => session.forget(),
         _ => session.lose(),
     }
     Err(Lost)
