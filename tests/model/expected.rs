@@ -422,3 +422,14 @@ fn failed_multi(mut txns: Vec<Txn>, error: i32, count: usize) -> Outcome {
         reply: reply.done(),
     }
 }
+
+/// For each operation of a request, whether it creates a node with a number.
+pub fn sequential_creations(opcode: i32, body: &[u8]) -> Vec<bool> {
+    let mut reader = Reader::new(body);
+    let asks = match opcode {
+        op::MULTI => decode_multi(&mut reader, true),
+        opcode => Ask::decode(opcode, &mut reader, true).map(|ask| vec![ask]),
+    };
+    let is_sequential = |ask: &Ask| matches!(ask, Ask::Create { sequential: true, .. });
+    asks.iter().flatten().map(is_sequential).collect()
+}

@@ -250,6 +250,26 @@ impl Txn {
         Txn::read(opcode, &mut Reader::new(reader.buffer()??))
     }
 
+    /// The refusal, if it is one.
+    pub fn error(&self) -> Option<i32> {
+        if let Txn::Error(error) = self {
+            Some(*error)
+        } else {
+            None
+        }
+    }
+
+    /// The operations that take effect: those of a multi unless it failed, otherwise the transaction itself.
+    pub fn operations(&self) -> &[Txn] {
+        let Txn::Multi(txns) = self else {
+            return std::slice::from_ref(self);
+        };
+        if txns.iter().any(|txn| txn.error().is_some()) {
+            return &[];
+        }
+        txns
+    }
+
     /// What may differ between two correct leaders: the order of what comes from a set.
     pub fn normal(mut self) -> Txn {
         match &mut self {

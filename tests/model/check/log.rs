@@ -1,0 +1,117 @@
+//! I17 and I22: each logged transaction is what a correct leader makes of its request at that zxid, and no
+//! request has two (I5).
+
+use super::super::expected::{Outcome, WriteRequest};
+use super::super::records::{Txn, TxnHeader, code, op};
+use super::{Checker, Committed};
+
+impl Checker {
+    pub(super) fn check_log_entry(&mut self, header: &TxnHeader, txn: &Txn) {
+        // The servers' own transactions have no request; what they may be is checked elsewhere.
+        let is_servers = match header.opcode {
+            op::CREATE_SESSION | op::DELETE_CONTAINER => true,
+            op::CLOSE_SESSION => !self.is_asked(header),
+            _ => false,
+        };
+        if is_servers {
+            self.check_servers_own(header, txn);
+            return;
+        }
+        let zxid = header.zxid;
+        let Some(index) = self.by_xid.get(&(header.session, header.cxid)).copied() else {
+            let text = format!(
+                "{zxid:#x} in the log for request {} of session {:#x}, which nobody made: {txn:?}",
+                header.cxid, header.session
+            );
+            self.violation("I5", text);
+            return;
+        };
+        if let Some(committed) = &self.requests[index].committed {
+            let text = format!("{:#x} and {zxid:#x} in the log for one request", committed.zxid);
+            self.violation("I5", text);
+            return;
+        }
+        let request = &self.requests[index];
+        if request.opcode == op::RECONFIG {
+            return;
+        }
+        let outcome = self.model.expected(&WriteRequest {
+            session: header.session,
+            ids: &request.ids,
+            opcode: request.opcode,
+            body: &request.body,
+            zxid,
+            time: header.time,
+        });
+        self.counts.judged += 1;
+        self.compare(header, txn, &outcome);
+        let (error, reply) = match (txn, outcome) {
+            (Txn::Error(error), _) => (*error, Vec::new()),
+            (_, Outcome::Done { reply, .. }) => (code::OK, reply),
+            (_, Outcome::Undecodable | Outcome::Refused(_)) => (code::OK, Vec::new()),
+        };
+        self.requests[index].committed = Some(Committed { zxid, error, reply });
+    }
+
+    /// A client asked for the end of the session.
+    fn is_asked(&self, header: &TxnHeader) -> bool {
+        let index = self.by_xid.get(&(header.session, header.cxid));
+        index.is_some_and(|index| self.requests[*index].opcode == op::CLOSE_SESSION)
+    }
+
+    fn check_servers_own(&mut self, header: &TxnHeader, txn: &Txn) {
+        let zxid = header.zxid;
+        if matches!(txn, Txn::CreateSession { .. }) && self.model.session(header.session).is_some() {
+            let text = format!("{zxid:#x} opens session {:#x} once more", header.session);
+            self.violation("I15", text);
+        }
+        if matches!(txn, Txn::CloseSession(Some(_))) {
+            let outcome = self.model.expected(&WriteRequest {
+                session: header.session,
+                ids: &[],
+                opcode: op::CLOSE_SESSION,
+                body: &[],
+                zxid,
+                time: header.time,
+            });
+            self.compare(header, txn, &outcome);
+        }
+    }
+
+    fn compare(&mut self, header: &TxnHeader, txn: &Txn, outcome: &Outcome) {
+        let is_same = match (txn, outcome) {
+            (Txn::Error(code::SESSION_EXPIRED), _) => self.may_be_expired(header),
+            (Txn::Error(code::SESSION_MOVED), _) => self.sessions.connections(header.session) > 1,
+            (Txn::Error(code::MARSHALLING), Outcome::Undecodable) => true,
+            (Txn::Error(logged), Outcome::Refused(expected)) => logged == expected,
+            (Txn::CloseSession(None), Outcome::Done { .. }) => header.opcode == op::CLOSE_SESSION,
+            (
+                Txn::Multi(logged),
+                Outcome::Done {
+                    txn: Txn::Multi(txns),
+                    ..
+                },
+            ) if first_error(txns).is_some() && !self.options.exact_failed_multi => {
+                logged.len() == txns.len() && first_error(logged) == first_error(txns)
+            }
+            (_, Outcome::Done { txn: expected, .. }) => txn.clone().normal() == expected.clone().normal(),
+            _ => false,
+        };
+        if !is_same {
+            let concerns_acls = matches!(txn, Txn::Error(code::NO_AUTH))
+                || matches!(outcome, Outcome::Refused(code::NO_AUTH));
+            let invariant = if concerns_acls { "I22" } else { "I17" };
+            let text = format!("{:#x}: logged {txn:?}, expected {outcome:?}", header.zxid);
+            self.violation(invariant, text);
+        }
+    }
+}
+
+/// Where a failed multi failed, and with what; operations before the failure may be marked with 0.
+fn first_error(txns: &[Txn]) -> Option<(usize, i32)> {
+    let error = |(index, txn): (usize, &Txn)| {
+        let error = txn.error().filter(|error| *error != code::OK)?;
+        Some((index, error))
+    };
+    txns.iter().enumerate().find_map(error)
+}
