@@ -5,7 +5,7 @@ use super::jute::{Reader, Writer};
 use super::overlay::Overlay;
 use super::path::{is_light_valid, is_reserved, is_valid, parent};
 use super::records::{Acl, CreateTxn, Identity, Txn, TxnHeader, code, op};
-use super::tree::Model;
+use super::tree::{Kinds, Model};
 
 /// A write as it reaches the leader, and the zxid and time that it gets there.
 #[derive(Clone, Copy, Debug)]
@@ -88,12 +88,12 @@ impl Model {
         }
         let mut reader = Reader::new(request.body);
         if request.opcode == op::MULTI {
-            return match decode_multi(&mut reader, self.extended_types) {
+            return match decode_multi(&mut reader, self.kinds) {
                 None => Outcome::Undecodable,
                 Some(asks) => judge.multi(asks),
             };
         }
-        let Some(ask) = Ask::decode(request.opcode, &mut reader, self.extended_types) else {
+        let Some(ask) = Ask::decode(request.opcode, &mut reader, self.kinds) else {
             return Outcome::Undecodable;
         };
         let mut overlay = Overlay::new(self);
@@ -105,7 +105,7 @@ impl Model {
 }
 
 impl Ask {
-    fn decode(opcode: i32, reader: &mut Reader<'_>, extended_types: bool) -> Option<Ask> {
+    fn decode(opcode: i32, reader: &mut Reader<'_>, kinds: Kinds) -> Option<Ask> {
         match opcode {
             op::CREATE | op::CREATE2 | op::CREATE_CONTAINER | op::CREATE_TTL => {
                 let path = reader.text()?;
@@ -117,8 +117,10 @@ impl Ask {
                 } else {
                     -1
                 };
-                Some(match mode_error(flags, ttl, extended_types) {
+                let is_offered = opcode != op::CREATE_CONTAINER || kinds.containers;
+                Some(match mode_error(flags, ttl, kinds) {
                     Some(code) => Ask::Refused(code),
+                    None if !is_offered => Ask::Refused(code::UNIMPLEMENTED),
                     None => Ask::Create {
                         opcode,
                         path,
@@ -160,7 +162,7 @@ impl Ask {
     }
 
     /// An operation of a multi; creations differ from those at the top level.
-    fn decode_sub(opcode: i32, reader: &mut Reader<'_>, extended_types: bool) -> Option<Ask> {
+    fn decode_sub(opcode: i32, reader: &mut Reader<'_>, kinds: Kinds) -> Option<Ask> {
         if !matches!(
             opcode,
             op::CREATE | op::CREATE2 | op::CREATE_CONTAINER | op::CREATE_TTL
@@ -181,9 +183,12 @@ impl Ask {
             _ => return None,
         };
         if opcode == op::CREATE_TTL
-            && let Some(code) = mode_error(flags, ttl, extended_types)
+            && let Some(code) = mode_error(flags, ttl, kinds)
         {
             return Some(Ask::Refused(code));
+        }
+        if opcode == op::CREATE_CONTAINER && !kinds.containers {
+            return Some(Ask::Refused(code::UNIMPLEMENTED));
         }
         Some(Ask::Create {
             opcode,
@@ -198,12 +203,12 @@ impl Ask {
 }
 
 /// Why flags and time to live do not go together.
-fn mode_error(flags: i32, ttl: i64, extended_types: bool) -> Option<i32> {
+fn mode_error(flags: i32, ttl: i64, kinds: Kinds) -> Option<i32> {
     let is_ttl = matches!(flags, 5 | 6);
     if !(0..=6).contains(&flags) {
         return Some(code::BAD_ARGUMENTS);
     }
-    if is_ttl && !extended_types {
+    if is_ttl && !kinds.ttl {
         return Some(code::UNIMPLEMENTED);
     }
     let is_legal = if is_ttl {
@@ -214,7 +219,7 @@ fn mode_error(flags: i32, ttl: i64, extended_types: bool) -> Option<i32> {
     (!is_legal).then_some(code::BAD_ARGUMENTS)
 }
 
-fn decode_multi(reader: &mut Reader<'_>, extended_types: bool) -> Option<Vec<Ask>> {
+fn decode_multi(reader: &mut Reader<'_>, kinds: Kinds) -> Option<Vec<Ask>> {
     let mut asks = Vec::new();
     loop {
         let opcode = reader.int()?;
@@ -223,7 +228,7 @@ fn decode_multi(reader: &mut Reader<'_>, extended_types: bool) -> Option<Vec<Ask
         if is_done {
             return Some(asks);
         }
-        asks.push(Ask::decode_sub(opcode, reader, extended_types)?);
+        asks.push(Ask::decode_sub(opcode, reader, kinds)?);
     }
 }
 
@@ -423,12 +428,17 @@ fn failed_multi(mut txns: Vec<Txn>, error: i32, count: usize) -> Outcome {
     }
 }
 
+const ALL: Kinds = Kinds {
+    containers: true,
+    ttl: true,
+};
+
 /// For each operation of a request, whether it creates a node with a number.
 pub fn sequential_creations(opcode: i32, body: &[u8]) -> Vec<bool> {
     let mut reader = Reader::new(body);
     let asks = match opcode {
-        op::MULTI => decode_multi(&mut reader, true),
-        opcode => Ask::decode(opcode, &mut reader, true).map(|ask| vec![ask]),
+        op::MULTI => decode_multi(&mut reader, ALL),
+        opcode => Ask::decode(opcode, &mut reader, ALL).map(|ask| vec![ask]),
     };
     let is_sequential = |ask: &Ask| matches!(ask, Ask::Create { sequential: true, .. });
     asks.iter().flatten().map(is_sequential).collect()

@@ -98,11 +98,19 @@ pub struct Session {
     pub closed: Option<i64>,
 }
 
+/// Kinds of nodes that the servers offer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kinds {
+    /// Nodes that go when their last child has gone.
+    pub containers: bool,
+    /// `zookeeper.extendedTypesEnabled`: nodes with a time to live.
+    pub ttl: bool,
+}
+
 /// The state after each transaction of a log.
 pub struct Model {
     pub(super) zxid: i64,
-    /// `zookeeper.extendedTypesEnabled`: nodes may have a time to live.
-    pub extended_types: bool,
+    pub kinds: Kinds,
     places: BTreeMap<Arc<str>, Place>,
     pub(super) sessions: BTreeMap<i64, Session>,
     /// Ephemeral nodes of each open session.
@@ -122,7 +130,7 @@ impl Model {
     pub fn new() -> Model {
         let mut model = Model {
             zxid: 0,
-            extended_types: false,
+            kinds: Kinds::default(),
             places: BTreeMap::new(),
             sessions: BTreeMap::new(),
             ephemerals: BTreeMap::new(),
@@ -184,7 +192,8 @@ impl Model {
         children
     }
 
-    /// How many nodes are below a path after the given transaction.
+    /// How many nodes are below a path after the given transaction. Servers have the root under two names,
+    /// and count it below the empty one.
     pub fn descendants_at(&self, zxid: i64, path: &str) -> usize {
         let prefix = format!("{}/", path.trim_end_matches('/'));
         let inside = self
@@ -195,6 +204,7 @@ impl Model {
             .take_while(|inside| inside.starts_with(&prefix))
             .filter(|inside| inside.len() > prefix.len() && self.node_at(zxid, inside).is_some())
             .count()
+            + usize::from(path.is_empty())
     }
 
     /// Ephemeral nodes of a session after the given transaction.

@@ -101,7 +101,18 @@ impl Checker {
             let concerns_acls = matches!(txn, Txn::Error(code::NO_AUTH))
                 || matches!(outcome, Outcome::Refused(code::NO_AUTH));
             let invariant = if concerns_acls { "I22" } else { "I17" };
-            let text = format!("{:#x}: logged {txn:?}, expected {outcome:?}", header.zxid);
+            let request = self.by_xid.get(&(header.session, header.cxid)).map(|index| {
+                let request = &self.requests[*index];
+                format!(
+                    "opcode {} {:?}",
+                    request.opcode,
+                    String::from_utf8_lossy(&request.body)
+                )
+            });
+            let text = format!(
+                "{:#x}, request {request:?}: logged {txn:?}, expected {outcome:?}",
+                header.zxid
+            );
             self.violation(invariant, text);
         }
     }

@@ -34,7 +34,9 @@ pub struct Options {
     pub exact_reads: bool,
     /// Servers ask a quorum before they answer `sync`.
     pub quorum_sync: bool,
-    /// `zookeeper.extendedTypesEnabled`.
+    /// Servers offer containers, as Apache's do.
+    pub containers: bool,
+    /// `zookeeper.extendedTypesEnabled`, and servers offer nodes with a time to live.
     pub extended_types: bool,
     /// `user:digest` of the super user.
     pub super_digest: Option<String>,
@@ -46,6 +48,7 @@ impl Default for Options {
             exact_failed_multi: true,
             exact_reads: true,
             quorum_sync: false,
+            containers: false,
             extended_types: false,
             super_digest: None,
         }
@@ -114,7 +117,8 @@ impl Checker {
     /// Begins with an empty service.
     pub fn new(options: Options) -> Checker {
         let mut model = Model::new();
-        model.extended_types = options.extended_types;
+        model.kinds.containers = options.containers;
+        model.kinds.ttl = options.extended_types;
         Checker {
             options,
             model,
