@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use crate::model::{Txn, TxnHeader, log_file};
+use crate::model::log_file;
+use crate::wire::{self, op};
 
 /// zxid -> header, record, perhaps digest.
 pub type Log = BTreeMap<i64, Vec<u8>>;
@@ -52,8 +53,22 @@ fn put(log: &mut Log, zxid: i64, txn: Vec<u8>, exact: bool) -> Result<(), String
     }
 }
 
-fn comparable(txn: &[u8]) -> Option<(TxnHeader, Txn)> {
-    Txn::decode(txn).map(|(header, txn)| (header, txn.normal()))
+/// A record without the operations of a multi that failed: the errors stay in the digest behind them.
+fn comparable(txn: &[u8]) -> Option<Vec<u8>> {
+    let (head, mut rest) = txn.split_at_checked(36)?;
+    if head[28..32] != op::MULTI.to_be_bytes() {
+        return Some(txn.to_vec());
+    }
+    let count = i32::from_be_bytes(head[32..36].try_into().ok()?);
+    let mut has_failed = false;
+    for _ in 0..count {
+        let mut part = wire::In(rest);
+        has_failed |= part.int().ok()? == -1;
+        part.buffer().ok()?;
+        rest = part.0;
+    }
+    let kept = if has_failed { rest } else { &txn[36..] };
+    Some([head, kept].concat())
 }
 
 /// What was committed, and what a log holds that was not.

@@ -143,6 +143,7 @@ fn model(events: &[Event], merged: &Merged, apache: bool, found: &mut Findings) 
         exact_reads: !apache,
         quorum_sync: !apache,
         super_digest: None,
+        ..Options::default()
     });
     for Event { at, conn, what } in events {
         let conn = u64::from(*conn);

@@ -56,12 +56,12 @@ pub fn set_up(session: &mut Session) -> Result<(), Lost> {
 pub fn step(session: &mut Session) -> Result<(), Lost> {
     match session.rng.below(100) {
         0..22 => register(session),
-        22..37 => set(session),
-        37..45 => unique_ids(session),
+        22..35 => some_of(session, set),
+        35..45 => unique_ids(session),
         45..53 => queue(session),
         53..60 => lock(session),
         60..67 => members(session),
-        67..79 => stream(session),
+        67..79 => some_of(session, stream),
         79..88 => bank(session),
         88..97 => acl(session),
         _ => churn(session),
@@ -128,24 +128,27 @@ fn register(session: &mut Session) -> Result<(), Lost> {
     Ok(())
 }
 
-fn set(session: &mut Session) -> Result<(), Lost> {
+/// Several on their way at once.
+fn some_of(session: &mut Session, draw: fn(&mut Session) -> Vec<(i32, Vec<u8>)>) -> Result<(), Lost> {
+    let count = 1 + session.rng.below(4);
+    let requests = (0..count).flat_map(|_| draw(session)).collect();
+    session.batch(requests).map(drop)
+}
+
+fn set(session: &mut Session) -> Vec<(i32, Vec<u8>)> {
     let path = rotating(session, |run| &run.set_ops, "/set", ELEMENTS, SET_OPS);
     match session.rng.below(10) {
-        0..3 => session.ask(
+        0..3 => vec![(
             op::CREATE2,
             wire::create(&path, &value(session), OPEN, PERSISTENT),
-        ),
-        3..5 => session.ask(op::DELETE, wire::path_version(&path, -1)),
+        )],
+        3..5 => vec![(op::DELETE, wire::path_version(&path, -1))],
         5..8 => {
             let sync = (op::SYNC, wire::path_only("/set"));
-            let exists = (op::EXISTS, wire::path_watch(&path, false));
-            session
-                .batch(vec![sync, exists])
-                .map(|mut replies| replies.remove(1))
+            vec![sync, (op::EXISTS, wire::path_watch(&path, false))]
         }
-        _ => session.ask(op::GET_CHILDREN2, wire::path_watch("/set", false)),
-    }?;
-    Ok(())
+        _ => vec![(op::GET_CHILDREN2, wire::path_watch("/set", false))],
+    }
 }
 
 fn unique_ids(session: &mut Session) -> Result<(), Lost> {
@@ -229,9 +232,9 @@ fn members(session: &mut Session) -> Result<(), Lost> {
     }
 }
 
-fn stream(session: &mut Session) -> Result<(), Lost> {
+fn stream(session: &mut Session) -> Vec<(i32, Vec<u8>)> {
     let path = format!("/stream/{}", session.rng.below(6));
-    let (code, body) = match session.rng.below(12) {
+    let request = match session.rng.below(12) {
         0..3 => (op::SET_DATA, wire::set_data(&path, &value(session), -1)),
         3 | 4 => (op::CREATE, wire::create(&path, &value(session), OPEN, PERSISTENT)),
         5 => (op::DELETE, wire::path_version(&path, -1)),
@@ -245,7 +248,7 @@ fn stream(session: &mut Session) -> Result<(), Lost> {
             (op::ADD_WATCH, body.0)
         }
     };
-    session.ask(code, body).map(drop)
+    vec![request]
 }
 
 /// (balance, version)
