@@ -8,6 +8,8 @@
     reason = "what helps tests is as much a test as they are"
 )]
 
+#[path = "model_test/checks.rs"]
+mod checks;
 mod model;
 #[path = "cli/place.rs"]
 #[allow(dead_code, reason = "made for other tests")]
@@ -67,6 +69,7 @@ fn a_server_does_what_the_model_does() {
     let is_foreign = env::var("MODEL_SERVER").is_ok();
     let options = Options {
         exact_failed_multi: !is_foreign,
+        stale_acls: is_foreign,
         containers: is_foreign,
         ..Options::default()
     };
@@ -76,5 +79,5 @@ fn a_server_does_what_the_model_does() {
         println!("{}: {}", violation.invariant, violation.text);
     }
     assert!(violations.is_empty(), "{} violations", violations.len());
-    assert!(counts.judged > 1000 && counts.reads > 500 && counts.events > 100);
+    assert!(counts.judged > 1000 && counts.reads > 500 && counts.events > 20);
 }

@@ -1,6 +1,6 @@
 //! What a correct leader makes of a write request.
 
-use super::acl::{self, allows, normalized};
+use super::acl::{self, normalized};
 use super::jute::{Reader, Writer};
 use super::overlay::Overlay;
 use super::path::{is_light_valid, is_reserved, is_valid, parent};
@@ -67,8 +67,15 @@ enum Ask {
 impl Model {
     /// Judges a request against the newest state.
     pub fn expected(&self, request: &WriteRequest<'_>) -> Outcome {
+        self.expected_with_acls_at(None, request)
+    }
+
+    /// The same with the permissions that nodes had after an older transaction. Apache's leaders check
+    /// those as long as a later `setACL` of the same node is on its way.
+    pub fn expected_with_acls_at(&self, acls_at: Option<i64>, request: &WriteRequest<'_>) -> Outcome {
         let judge = Judge {
             model: self,
+            acls_at,
             request,
             header: TxnHeader {
                 session: request.session,
@@ -96,7 +103,7 @@ impl Model {
         let Some(ask) = Ask::decode(request.opcode, &mut reader, self.kinds) else {
             return Outcome::Undecodable;
         };
-        let mut overlay = Overlay::new(self);
+        let mut overlay = judge.overlay();
         match judge.one(&mut overlay, ask) {
             Err(code) => Outcome::Refused(code),
             Ok((txn, reply)) => Outcome::Done { txn, reply },
@@ -235,6 +242,7 @@ fn decode_multi(reader: &mut Reader<'_>, kinds: Kinds) -> Option<Vec<Ask>> {
 /// Judges the operations of one request.
 struct Judge<'a> {
     model: &'a Model,
+    acls_at: Option<i64>,
     request: &'a WriteRequest<'a>,
     header: TxnHeader,
 }
@@ -243,9 +251,13 @@ struct Judge<'a> {
 type Verdict = Result<(Txn, Vec<u8>), i32>;
 
 impl Judge<'_> {
+    fn overlay(&self) -> Overlay<'_> {
+        Overlay::with_acls_at(self.model, self.acls_at)
+    }
+
     fn multi(&self, asks: Vec<Ask>) -> Outcome {
         let count = asks.len();
-        let mut overlay = Overlay::new(self.model);
+        let mut overlay = self.overlay();
         let mut txns = Vec::new();
         let mut reply = Writer::new();
         for ask in asks {
@@ -310,7 +322,10 @@ impl Judge<'_> {
             Ask::Delete { path, version } => {
                 ensure(is_light_valid(&path) && !is_reserved(&path), code::BAD_ARGUMENTS)?;
                 let above = overlay.get(parent(&path)).ok_or(code::NO_NODE)?;
-                ensure(allows(&above.acls, acl::DELETE, ids), code::NO_AUTH)?;
+                ensure(
+                    overlay.allows(parent(&path), above, acl::DELETE, ids),
+                    code::NO_AUTH,
+                )?;
                 let node = overlay.get(&path).ok_or(code::NO_NODE)?;
                 ensure_version(version, node.version)?;
                 ensure(node.children == 0, code::NOT_EMPTY)?;
@@ -319,7 +334,7 @@ impl Judge<'_> {
             Ask::SetData { path, data, version } => {
                 ensure(is_valid(&path), code::BAD_ARGUMENTS)?;
                 let node = overlay.get(&path).ok_or(code::NO_NODE)?;
-                ensure(allows(&node.acls, acl::WRITE, ids), code::NO_AUTH)?;
+                ensure(overlay.allows(&path, node, acl::WRITE, ids), code::NO_AUTH)?;
                 ensure_version(version, node.version)?;
                 let version = node.version.wrapping_add(1);
                 Ok(Txn::SetData { path, data, version })
@@ -328,7 +343,7 @@ impl Judge<'_> {
                 ensure(is_valid(&path), code::BAD_ARGUMENTS)?;
                 let acls = normalized(&acls, ids)?;
                 let node = overlay.get(&path).ok_or(code::NO_NODE)?;
-                ensure(allows(&node.acls, acl::ADMIN, ids), code::NO_AUTH)?;
+                ensure(overlay.allows(&path, node, acl::ADMIN, ids), code::NO_AUTH)?;
                 ensure_version(version, node.aversion)?;
                 let version = node.aversion.wrapping_add(1);
                 Ok(Txn::SetAcl { path, acls, version })
@@ -336,7 +351,7 @@ impl Judge<'_> {
             Ask::Check { path, version } => {
                 ensure(is_valid(&path), code::BAD_ARGUMENTS)?;
                 let node = overlay.get(&path).ok_or(code::NO_NODE)?;
-                ensure(allows(&node.acls, acl::READ, ids), code::NO_AUTH)?;
+                ensure(overlay.allows(&path, node, acl::READ, ids), code::NO_AUTH)?;
                 ensure_version(version, node.version)?;
                 let version = node.version.wrapping_add(1);
                 Ok(Txn::Check { path, version })
@@ -363,7 +378,7 @@ impl Judge<'_> {
         }
         let acls = normalized(&acls, self.request.ids)?;
         let above = overlay.get(parent(&path)).ok_or(code::NO_NODE)?;
-        if !allows(&above.acls, acl::CREATE, self.request.ids) {
+        if !overlay.allows(parent(&path), above, acl::CREATE, self.request.ids) {
             return Err(code::NO_AUTH);
         }
         if sequential {

@@ -3,21 +3,43 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::acl;
 use super::apply::{EventType, Trigger};
 use super::path::parent;
-use super::records::{Acls, CreateTxn, Txn, TxnHeader, op};
+use super::records::{Acls, CreateTxn, Identity, Txn, TxnHeader, op};
 use super::tree::{CONTAINER_OWNER, Model, Node, TTL_OWNER};
 
 /// The newest state of a model and changes on top of it.
 pub struct Overlay<'a> {
     model: &'a Model,
     changes: BTreeMap<String, Option<Node>>,
+    /// Permissions are those after this transaction, where the node is the same.
+    acls_at: Option<i64>,
 }
 
 impl<'a> Overlay<'a> {
     pub fn new(model: &'a Model) -> Overlay<'a> {
-        let changes = BTreeMap::new();
-        Overlay { model, changes }
+        Overlay {
+            model,
+            changes: BTreeMap::new(),
+            acls_at: None,
+        }
+    }
+
+    /// Permissions as they were; see [`Overlay::allows`].
+    pub fn with_acls_at(model: &'a Model, acls_at: Option<i64>) -> Overlay<'a> {
+        Overlay {
+            acls_at,
+            ..Overlay::new(model)
+        }
+    }
+
+    /// One of the identities may do what is wanted with the node at the path.
+    pub fn allows(&self, path: &str, node: &Node, wanted: i32, ids: &[Identity]) -> bool {
+        let before = self.acls_at.and_then(|zxid| self.model.node_at(zxid, path));
+        let before = before.filter(|before| before.czxid == node.czxid);
+        let acls = before.map_or(&node.acls, |before| &before.acls);
+        acl::allows(acls, wanted, ids)
     }
 
     pub fn get(&self, path: &str) -> Option<&Node> {

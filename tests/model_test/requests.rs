@@ -64,7 +64,7 @@ fn path(maker: &mut Maker) -> String {
     }
     let path = pick(maker, PATHS);
     let (top, rest) = path.split_at(2);
-    format!("{top}{}{rest}", maker.made / 200)
+    format!("{top}{}{rest}", maker.made / 500)
 }
 
 fn version(maker: &mut Maker) -> i32 {
@@ -95,18 +95,13 @@ fn create(maker: &mut Maker, opcode: i32, writer: &mut Writer) {
     writer.text(&path(maker));
     write_data(maker, writer);
     write_acls(maker, writer);
-    let flags = [
-        0,
-        0,
-        0,
-        0,
-        1,
-        2,
-        3,
-        4,
-        if maker.prng.below(2) == 0 { 5 } else { 9 },
-    ][usize::try_from(maker.prng.below(9)).unwrap()];
-    writer.int(flags);
+    let unknown = if maker.prng.below(2) == 0 { 5 } else { 9 };
+    // A container with the flag of ephemeral nodes is deleted by Apache if its session closes at once.
+    let flags: &[i32] = match opcode {
+        op::CREATE_CONTAINER => &[0, 2, 4, 4, 4, 4, unknown],
+        _ => &[0, 0, 0, 0, 1, 2, 3, 4, unknown],
+    };
+    writer.int(*pick(maker, &flags.iter().collect::<Vec<_>>()));
     if opcode == op::CREATE_TTL {
         writer.long(1 + i64::try_from(maker.prng.below(1000)).unwrap());
     }

@@ -5,6 +5,9 @@ use super::super::expected::{Outcome, WriteRequest};
 use super::super::records::{Txn, TxnHeader, code, op};
 use super::{Checker, Committed};
 
+/// How many changes of permissions may be on their way at once.
+const STALE_ACLS_MAX: usize = 50;
+
 impl Checker {
     pub(super) fn check_log_entry(&mut self, header: &TxnHeader, txn: &Txn) {
         // The servers' own transactions have no request; what they may be is checked elsewhere.
@@ -35,14 +38,15 @@ impl Checker {
         if request.opcode == op::RECONFIG {
             return;
         }
-        let outcome = self.model.expected(&WriteRequest {
+        let request = WriteRequest {
             session: header.session,
-            ids: &request.ids,
+            ids: &request.ids.clone(),
             opcode: request.opcode,
-            body: &request.body,
+            body: &request.body.clone(),
             zxid,
             time: header.time,
-        });
+        };
+        let outcome = self.outcome(header, txn, &request);
         self.counts.judged += 1;
         self.compare(header, txn, &outcome);
         let (error, reply) = match (txn, outcome) {
@@ -78,9 +82,24 @@ impl Checker {
         }
     }
 
-    fn compare(&mut self, header: &TxnHeader, txn: &Txn, outcome: &Outcome) {
-        let is_same = match (txn, outcome) {
-            (Txn::Error(code::SESSION_EXPIRED), _) => self.may_be_expired(header),
+    /// What a correct leader makes of the request, or Apache's leader while a `setACL` is on its way.
+    fn outcome(&mut self, header: &TxnHeader, txn: &Txn, request: &WriteRequest<'_>) -> Outcome {
+        let outcome = self.model.expected(request);
+        if !self.options.stale_acls || self.is_same(header, txn, &outcome) {
+            return outcome;
+        }
+        let on_the_way = self.acl_zxids.iter().rev().take(STALE_ACLS_MAX);
+        let with_stale = |zxid: &i64| self.model.expected_with_acls_at(Some(zxid - 1), request);
+        let right = on_the_way
+            .map(with_stale)
+            .find(|outcome| self.is_same(header, txn, outcome));
+        self.counts.by_stale_acls += u64::from(right.is_some());
+        right.unwrap_or(outcome)
+    }
+
+    fn is_same(&self, header: &TxnHeader, txn: &Txn, outcome: &Outcome) -> bool {
+        match (txn, outcome) {
+            (Txn::Error(code::SESSION_EXPIRED), _) => true,
             (Txn::Error(code::SESSION_MOVED), _) => self.sessions.connections(header.session) > 1,
             (Txn::Error(code::MARSHALLING), Outcome::Undecodable) => true,
             (Txn::Error(logged), Outcome::Refused(expected)) => logged == expected,
@@ -96,8 +115,15 @@ impl Checker {
             }
             (_, Outcome::Done { txn: expected, .. }) => txn.clone().normal() == expected.clone().normal(),
             _ => false,
-        };
-        if !is_same {
+        }
+    }
+
+    fn compare(&mut self, header: &TxnHeader, txn: &Txn, outcome: &Outcome) {
+        if matches!(txn, Txn::Error(code::SESSION_EXPIRED)) {
+            // The session may be closing before the log says so.
+            self.suspect_expired(header.session, header.zxid, "a write was refused");
+        }
+        if !self.is_same(header, txn, outcome) {
             let concerns_acls = matches!(txn, Txn::Error(code::NO_AUTH))
                 || matches!(outcome, Outcome::Refused(code::NO_AUTH));
             let invariant = if concerns_acls { "I22" } else { "I17" };

@@ -34,6 +34,9 @@ pub struct Options {
     pub exact_reads: bool,
     /// Servers ask a quorum before they answer `sync`.
     pub quorum_sync: bool,
+    /// A `setACL` counts for later requests only once it is applied, as it is with Apache's leaders
+    /// (CVE-2026-100235), where many may be on their way.
+    pub stale_acls: bool,
     /// Servers offer containers, as Apache's do.
     pub containers: bool,
     /// `zookeeper.extendedTypesEnabled`, and servers offer nodes with a time to live.
@@ -48,6 +51,7 @@ impl Default for Options {
             exact_failed_multi: true,
             exact_reads: true,
             quorum_sync: false,
+            stale_acls: false,
             containers: false,
             extended_types: false,
             super_digest: None,
@@ -82,6 +86,8 @@ pub struct Counts {
     pub entries: u64,
     /// Transactions of requests, compared with what the model makes of the request.
     pub judged: u64,
+    /// Of these, those that were right only by `stale_acls`.
+    pub by_stale_acls: u64,
     /// Replies to writes.
     pub writes: u64,
     /// Replies to reads that were compared with the model.
@@ -102,6 +108,8 @@ pub struct Checker {
     by_xid: BTreeMap<(i64, i32), usize>,
     /// Zxids of the log, rising.
     zxids: Vec<i64>,
+    /// Zxids of transactions that set an access control list, rising.
+    acl_zxids: Vec<i64>,
     triggers: Vec<Trigger>,
     /// Frames that show zxids which are not committed as far as is known, and those behind them.
     held: VecDeque<(u64, u64, Vec<u8>)>,
@@ -126,6 +134,7 @@ impl Checker {
             requests: Vec::new(),
             by_xid: BTreeMap::new(),
             zxids: Vec::new(),
+            acl_zxids: Vec::new(),
             triggers: Vec::new(),
             held: VecDeque::new(),
             sequences: Sequences::default(),
@@ -219,6 +228,9 @@ impl Checker {
         }
         self.check_ephemerals_after(&header, &txn);
         self.zxids.push(header.zxid);
+        if matches!(txn, Txn::SetAcl { .. }) {
+            self.acl_zxids.push(header.zxid);
+        }
         while let Some((conn, at, frame)) = self.held.pop_front() {
             if !self.is_due(conn, &frame) {
                 self.held.push_front((conn, at, frame));

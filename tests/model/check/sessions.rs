@@ -62,12 +62,7 @@ impl Checker {
         }
     }
 
-    /// A session may be closing before the log says so. Returns whether that can be.
-    pub(super) fn may_be_expired(&mut self, header: &TxnHeader) -> bool {
-        self.suspect_expired(header.session, header.zxid, "a write was refused");
-        true
-    }
-
+    /// A session may be closing before the log says so.
     pub(super) fn suspect_expired(&mut self, session: i64, zxid: i64, what: &'static str) {
         if self.model.is_open(session) {
             self.sessions.suspects.push((session, zxid, what));
