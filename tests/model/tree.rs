@@ -79,6 +79,8 @@ impl Node {
     }
 }
 
+const CHANGES_PER_CHECKPOINT: usize = 64;
+
 /// All versions of one path.
 #[derive(Default)]
 pub struct Place {
@@ -88,6 +90,8 @@ pub struct Place {
     children: BTreeSet<Arc<str>>,
     /// Each change of the children: the zxid, the name, and whether it came or went.
     changes: Vec<(i64, Arc<str>, bool)>,
+    /// The children before each change whose index is a multiple of [`CHANGES_PER_CHECKPOINT`].
+    checkpoints: Vec<BTreeSet<Arc<str>>>,
 }
 
 /// A session as the log tells it.
@@ -180,13 +184,17 @@ impl Model {
         let Some(place) = self.places.get(place_of(path)) else {
             return BTreeSet::new();
         };
-        let mut children = place.children.clone();
-        let newer = place.changes.iter().rev().take_while(|(from, _, _)| *from > zxid);
-        for (_, name, came) in newer {
+        let older = place.changes.partition_point(|(from, _, _)| *from <= zxid);
+        let checkpoint = older / CHANGES_PER_CHECKPOINT;
+        let Some(children) = place.checkpoints.get(checkpoint) else {
+            return place.children.clone();
+        };
+        let mut children = children.clone();
+        for (_, name, came) in &place.changes[checkpoint * CHANGES_PER_CHECKPOINT..older] {
             if *came {
-                children.remove(name);
-            } else {
                 children.insert(name.clone());
+            } else {
+                children.remove(name);
             }
         }
         children
@@ -259,6 +267,9 @@ impl Model {
         let (parent, name) = path.rsplit_once('/').expect("every path has a slash");
         let name: Arc<str> = Arc::from(name);
         let place = self.places.entry(Arc::from(place_of(parent))).or_default();
+        if place.changes.len().is_multiple_of(CHANGES_PER_CHECKPOINT) {
+            place.checkpoints.push(place.children.clone());
+        }
         if came {
             place.children.insert(name.clone());
         } else {
