@@ -115,10 +115,13 @@ fn check(options: &Options) -> ExitCode {
         println!("there is no place for it");
         return ExitCode::from(3);
     }
+    let number = |text: &String| text.parse().expect("the number of an epoch");
+    let own_epochs: Vec<i64> = options.all("own-epochs").iter().map(number).collect();
     let evidence = Evidence {
         folders: options.all("logs"),
         trees: options.all("trees"),
         apache: options.has("apache"),
+        own_epochs: &own_epochs,
     };
     let found = judged(&events, &evidence);
     for (kind, count) in &found.checked {

@@ -237,6 +237,7 @@ fn plants() {
         folders: &folders,
         trees: &[],
         apache: false,
+        own_epochs: &[],
     };
     let found = judged(&script.events, &evidence);
     assert_eq!(found.violations, [""; 0]);
