@@ -2,9 +2,9 @@
 //!
 //! Behind all that was proposed before it; and, unless switched off, after a quorum has answered a ping that
 //! was sent later than the request came in. No newer leader can have committed anything by then, so what is
-//! read behind a sync is not older than any write acknowledged before it, anywhere. A commit of what was proposed
-//! later than the request came in says the same. No such commit leaves before the answer does: Apache's learners
-//! take both in the order of their clients' requests.
+//! read behind a sync is not older than any write acknowledged before it, anywhere. A commit of what was
+//! proposed later than the request came in says the same. No such commit leaves before the answer does:
+//! Apache's learners take both in the order of their clients' requests.
 
 use super::leader::{Leader, Stage};
 use super::learner_progress::Phase;

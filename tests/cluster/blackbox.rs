@@ -293,7 +293,7 @@ fn operation(
         _ => return Ok(None),
     };
     let is_read = action == Action::Read;
-    if is_read && !sync.is_some_and(|sync| sync.success().is_some()) {
+    if is_read && sync.is_none_or(|sync| sync.success().is_none()) {
         return Ok(None);
     }
     let Some(answer) = &call.answer else {

@@ -38,7 +38,8 @@ fn zxid(txn: &[u8]) -> Result<i64, String> {
     Ok(i64::from_be_bytes(bytes.ok_or("a record without a header")?))
 }
 
-/// One zxid has one record. If not `exact`: of a multi that failed, Apache's servers change the operations while they are applied.
+/// One zxid has one record. If not `exact`: of a multi that failed, Apache's servers change the operations
+/// while they are applied.
 fn put(log: &mut Log, zxid: i64, txn: Vec<u8>, exact: bool) -> Result<(), String> {
     match log.get(&zxid) {
         Some(known) if *known != txn && (exact || comparable(known) != comparable(&txn)) => {
@@ -78,8 +79,8 @@ pub struct Merged {
     pub given_up: Vec<i64>,
 }
 
-/// Merges the logs of all members. `shown` are zxids of replies: each was committed. Of the end of an epoch it
-/// decides what most of those who went on to the next one have.
+/// Merges the logs of all members. `shown` are zxids of replies: each was committed. Of the end of an epoch
+/// it decides what most of those who went on to the next one have.
 pub fn merge(folders: &[String], shown: &[i64], exact: bool) -> Result<Merged, String> {
     let mut logs = Vec::new();
     let mut all = Log::new();

@@ -1,6 +1,6 @@
-//! Histories of real ensembles: `cluster record` makes one, `cluster check` judges it by the logs of the members and by
-//! itself, `cluster dump` writes down what a member shows. `tests/cluster/run` does all this with faults. Without
-//! arguments it checks the checks.
+//! Histories of real ensembles: `cluster record` makes one, `cluster check` judges it by the logs of the
+//! members and by itself, `cluster dump` writes down what a member shows. `tests/cluster/run` does all this
+//! with faults. Without arguments it checks the checks.
 
 #![allow(
     clippy::disallowed_methods,
@@ -104,8 +104,8 @@ impl Options {
     }
 }
 
-/// Prints what was checked and what is wrong. With `--plant` a fault is put into the history before: then it is an
-/// error, too, unless just that fault is found.
+/// Prints what was checked and what is wrong. With `--plant` a fault is put into the history before: then it
+/// is an error, too, unless just that fault is found.
 fn check(options: &Options) -> ExitCode {
     let text = fs::read_to_string(options.one("history")).expect("the history can be read");
     let parsed = |line: &str| Event::parse(line).unwrap_or_else(|| panic!("no event: {line}"));

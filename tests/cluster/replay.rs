@@ -9,8 +9,8 @@ use crate::logs::{self, Merged};
 use crate::model::{Checker, Identity, Model, Opened, Options, ReadRequest, Txn, op, same_reply};
 use crate::wire::{self, Out};
 
-/// What is read: the log folders of the members, the files of what they show in the end, and whether Apache's are
-/// among them.
+/// What is read: the log folders of the members, the files of what they show in the end, and whether Apache's
+/// are among them.
 pub struct Evidence<'a> {
     pub folders: &'a [String],
     pub trees: &'a [String],
@@ -36,7 +36,8 @@ pub fn check(events: &[Event], calls: &[Call], evidence: &Evidence, found: &mut 
     model(events, &merged, evidence, found);
 }
 
-/// Every write that was answered stands in the log once, at the zxid of its answer. What has no answer may stand there.
+/// Every write that was answered stands in the log once, at the zxid of its answer. What has no answer may
+/// stand there.
 fn acknowledged(calls: &[Call], merged: &Merged, found: &mut Findings) {
     let mut places: BTreeMap<(i64, i32), Vec<i64>> = BTreeMap::new();
     for (zxid, txn) in &merged.log {
@@ -138,7 +139,8 @@ fn final_trees(merged: &Merged, files: &[String], found: &mut Findings) {
     }
 }
 
-/// Everything that the checker of histories looks at. What only Apache's leaders do wrong is told by who led the epoch.
+/// Everything that the checker of histories looks at. What only Apache's leaders do wrong is told by who led
+/// the epoch.
 fn model(events: &[Event], merged: &Merged, evidence: &Evidence, found: &mut Findings) {
     let checker = checked(events, merged, evidence.apache, evidence.apache);
     for violation in checker.violations() {

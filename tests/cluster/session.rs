@@ -67,6 +67,9 @@ impl Run {
 /// The connection is no more, or there was none.
 pub struct Lost;
 
+/// Opcode and record.
+pub type Request = (i32, Vec<u8>);
+
 pub struct Reply {
     pub zxid: i64,
     pub err: i32,
@@ -248,7 +251,7 @@ impl<'a> Session<'a> {
     }
 
     /// Sends all of them before the first answer is read.
-    pub fn batch(&mut self, requests: Vec<(i32, Vec<u8>)>) -> Result<Vec<Reply>, Lost> {
+    pub fn batch(&mut self, requests: Vec<Request>) -> Result<Vec<Reply>, Lost> {
         let numbered = requests.into_iter().map(|(code, body)| {
             self.xid += 1;
             (self.xid, code, body)

@@ -1,5 +1,6 @@
-//! Whether a history of one key is linearizable, by the algorithm of Wing and Gong with the memory of Lowe: calls are
-//! taken in some order that their times allow, and a state that was reached with the same calls is not tried again.
+//! Whether a history of one key is linearizable, by the algorithm of Wing and Gong with the memory of Lowe:
+//! calls are taken in some order that their times allow, and a state that was reached with the same calls is
+//! not tried again.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -90,8 +91,8 @@ impl Search<'_> {
         self.taken[index / 64] ^= 1 << (index % 64);
     }
 
-    /// Those that may come next: not taken, and called before any that is not taken has returned. The last is the
-    /// one to try first.
+    /// Those that may come next: not taken, and called before any that is not taken has returned. The last is
+    /// the one to try first.
     fn candidates(&self) -> Vec<usize> {
         let open = || (0..self.ops.len()).filter(|index| !self.is_taken(*index));
         let returns = open().map(|index| end(&self.ops[index]));

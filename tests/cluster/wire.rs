@@ -1,5 +1,5 @@
-//! The client protocol from the outside: records in jute's encoding, frames, and one connection. It shares no code
-//! with the server, so that a mistake there is not made here, too.
+//! The client protocol from the outside: records in jute's encoding, frames, and one connection. It shares no
+//! code with the server, so that a mistake there is not made here, too.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};

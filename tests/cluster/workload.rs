@@ -1,10 +1,10 @@
-//! What the sessions do: registers, sets, unique ids, a queue, a lock with fencing, members, a stream of events, a
-//! bank, access control lists that change, and sessions that come and go.
+//! What the sessions do: registers, sets, unique ids, a queue, a lock with fencing, members, a stream of
+//! events, a bank, access control lists that change, and sessions that come and go.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::session::{Lost, Reply, Run, Session};
+use crate::session::{Lost, Reply, Request, Run, Session};
 use crate::wire::{self, EPHEMERAL, In, OPEN, PERSISTENT, SEQUENTIAL, op};
 
 pub const ACCOUNTS: u64 = 5;
@@ -29,7 +29,7 @@ pub struct Memory {
 
 /// The nodes that all others start from.
 pub fn set_up(session: &mut Session) -> Result<(), Lost> {
-    let mut nodes: Vec<(i32, Vec<u8>)> = ROOTS
+    let mut nodes: Vec<Request> = ROOTS
         .iter()
         .map(|path| (op::CREATE, wire::create(path, b"", OPEN, PERSISTENT)))
         .collect();
@@ -129,13 +129,13 @@ fn register(session: &mut Session) -> Result<(), Lost> {
 }
 
 /// Several on their way at once.
-fn some_of(session: &mut Session, draw: fn(&mut Session) -> Vec<(i32, Vec<u8>)>) -> Result<(), Lost> {
+fn some_of(session: &mut Session, draw: fn(&mut Session) -> Vec<Request>) -> Result<(), Lost> {
     let count = 1 + session.rng.below(4);
     let requests = (0..count).flat_map(|_| draw(session)).collect();
     session.batch(requests).map(drop)
 }
 
-fn set(session: &mut Session) -> Vec<(i32, Vec<u8>)> {
+fn set(session: &mut Session) -> Vec<Request> {
     let path = rotating(session, |run| &run.set_ops, "/set", ELEMENTS, SET_OPS);
     match session.rng.below(10) {
         0..3 => vec![(
@@ -232,7 +232,7 @@ fn members(session: &mut Session) -> Result<(), Lost> {
     }
 }
 
-fn stream(session: &mut Session) -> Vec<(i32, Vec<u8>)> {
+fn stream(session: &mut Session) -> Vec<Request> {
     let path = format!("/stream/{}", session.rng.below(6));
     let request = match session.rng.below(12) {
         0..3 => (op::SET_DATA, wire::set_data(&path, &value(session), -1)),
@@ -277,7 +277,7 @@ fn bank(session: &mut Session) -> Result<(), Lost> {
     } else {
         vec![from, to]
     };
-    let reads: Vec<(i32, Vec<u8>)> = chosen
+    let reads: Vec<Request> = chosen
         .iter()
         .map(|number| (op::GET_DATA, wire::path_watch(&format!("/bank/{number}"), false)))
         .collect();

@@ -144,8 +144,9 @@ impl Checker {
     }
 }
 
-/// Where a failed multi failed, and with what. Operations before the failure may be marked with no error, or with a
-/// number that is none: Apache marks them where they stand, and the length of their path is read as the error.
+/// Where a failed multi failed, and with what. Operations before the failure may be marked with no error, or
+/// with a number that is none: Apache marks them where they stand, and the length of their path is read as
+/// the error.
 fn first_error(txns: &[Txn]) -> Option<(usize, i32)> {
     let error = |(index, txn): (usize, &Txn)| {
         let error = txn.error().filter(|error| *error < code::OK)?;
