@@ -26,6 +26,8 @@ pub struct Network {
     newest: BTreeMap<(usize, usize), (Bytes, bool)>,
     /// Packets that have arrived, by their kinds.
     pub seen: BTreeMap<PacketType, usize>,
+    /// Commits and answers to syncs in the order in which they have arrived, and where.
+    pub answers: Vec<(usize, PacketType)>,
     /// Messages that have arrived on the election port.
     pub votes_count: usize,
     /// Changes packets on their way.
@@ -307,6 +309,11 @@ impl Ensemble {
         }
         for packet in &packets {
             *self.net.seen.entry(packet.kind).or_default() += 1;
+            if matches!(packet.kind, PacketType::Commit | PacketType::Sync)
+                && let Some(Link { ends }) = self.net.links.get(&link)
+            {
+                self.net.answers.push((ends[end].node, packet.kind));
+            }
         }
         self.deliver_event(link, end, |id| PeerEvent::Packets(id, packets));
     }
