@@ -11,6 +11,8 @@
 #[path = "model_test/checks.rs"]
 mod checks;
 mod model;
+#[path = "model_test/parts.rs"]
+mod parts;
 #[path = "cli/place.rs"]
 #[allow(dead_code, reason = "made for other tests")]
 mod place;
@@ -23,6 +25,7 @@ use std::env;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
+use std::time::Duration;
 
 use model::{Options, log_file};
 use place::{Place, Server, eventually, free_port};
@@ -50,6 +53,8 @@ fn serve(place: &Place) -> (Server, u16) {
 /// The answer to `srvr`, once it has a mode.
 fn mode(port: u16) -> Option<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    // A server that has just begun to listen may never answer.
+    stream.set_read_timeout(Some(Duration::from_secs(1))).ok()?;
     stream.write_all(b"srvr").ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;

@@ -20,8 +20,11 @@ pub struct Connection {
     pub session: Option<i64>,
     /// The ConnectResponse has come.
     pub is_answered: bool,
-    /// Identities if all auth packets so far succeed, and those that are known to have succeeded.
+    /// Identities if all auth packets so far succeed.
     pub ids: Arc<Vec<Identity>>,
+    /// Those of auth packets that were answered.
+    pub answered_ids: Arc<Vec<Identity>>,
+    /// Those that the connection had before any change that its next reply may show.
     pub known_ids: Arc<Vec<Identity>>,
     /// Requests without reply, by index.
     pub queue: VecDeque<usize>,
@@ -49,6 +52,7 @@ impl Connection {
             session: None,
             is_answered: false,
             ids: ids.clone(),
+            answered_ids: ids.clone(),
             known_ids: ids,
             queue: VecDeque::new(),
             zxid,

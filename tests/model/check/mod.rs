@@ -353,7 +353,7 @@ impl Checker {
         if let Some(connection) = self.connections.get_mut(&conn)
             && reply.error == code::OK
         {
-            connection.known_ids = ids;
+            connection.answered_ids = ids;
         }
     }
 }

@@ -61,7 +61,7 @@ impl Checker {
                 Kind::Call if zxid < newest => {
                     let request = &self.requests[index];
                     let text = format!(
-                        "sync {} of connection {}, called at {at}, shows {zxid:#x} after {newest:#x} was seen",
+                        "sync {} of connection {}, called at {at}, shows {zxid:#x}; {newest:#x} was seen",
                         request.xid, request.conn
                     );
                     self.violation("sync", text);

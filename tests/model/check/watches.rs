@@ -144,6 +144,12 @@ impl Checker {
             let due = std::mem::take(&mut watches.due);
             self.report_missing(conn, due, reply.zxid);
         }
+        // An auth packet is answered at once, perhaps before the events of changes made before it.
+        if let Some(connection) = self.connections.get_mut(&conn)
+            && reply.zxid > 0
+        {
+            connection.known_ids = connection.answered_ids.clone();
+        }
     }
 
     fn report_missing(&mut self, conn: u64, missing: impl IntoIterator<Item = Due>, shown: i64) {
