@@ -37,7 +37,7 @@ fn main() -> ExitCode {
     let options = Options::parse(&words);
     match words.first().map(String::as_str) {
         Some("record") => {
-            let rate = options.number("rate", 270.0);
+            let rate = options.number("rate", 350.0);
             let seconds = options.number("seconds", 30.0);
             let out = options.one("out");
             let seed = options.one("seed").parse().expect("--seed is a number");

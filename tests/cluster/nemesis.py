@@ -28,6 +28,7 @@ class Nemesis:
         self.kinds = rng.sample(sorted(KINDS), rng.randint(2, 4))
         self.done = []
         self.lines = []
+        self.ended = []  # members of ours that ended though nothing was done to them
 
     def note(self, text):
         self.lines.append(f"{time.monotonic():.3f} {text}")
@@ -43,21 +44,27 @@ class Nemesis:
             kind = self.kinds[turn % len(self.kinds)]
             turn += 1
             self.note(f"{kind} begins")
+            self.look_for_ended()
             KINDS[kind](self)
             self.note(f"{kind} ends")
             self.done.append(kind)
         self.heal()
 
+    def look_for_ended(self):
+        """Between two faults all run, but for what Apache's give up by themselves."""
+        for member in self.cluster:
+            if not member.running() and not member.is_apache():
+                self.ended.append(f"{member} ended by itself: exit code {member.process.returncode}: {member.tail()}")
+            self.up(member)
+
     def heal(self):
         """Nothing is cut, nobody is paused, all run."""
+        self.look_for_ended()
         self.net.heal()
         for member in self.cluster:
             if member.paused:
                 member.resume()
             member.prefix = list(self.slow)
-            if not member.running():
-                member.kill()
-                member.start()
 
     # ---- whom and how long
 
