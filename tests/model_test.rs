@@ -75,6 +75,7 @@ fn a_server_does_what_the_model_does() {
     let options = Options {
         exact_failed_multi: !is_foreign,
         stale_acls: is_foreign,
+        stale_children: is_foreign,
         containers: is_foreign,
         ..Options::default()
     };

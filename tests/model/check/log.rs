@@ -7,6 +7,8 @@ use super::{Checker, Committed};
 
 /// How many changes of permissions may be on their way at once.
 const STALE_ACLS_MAX: usize = 50;
+/// How many transactions may be on their way at once.
+const STALE_MAX: i64 = 200;
 
 impl Checker {
     pub(super) fn check_log_entry(&mut self, header: &TxnHeader, txn: &Txn) {
@@ -102,6 +104,13 @@ impl Checker {
             (Txn::Error(code::SESSION_EXPIRED), _) => true,
             (Txn::Error(code::SESSION_MOVED), _) => self.sessions.connections(header.session) > 1,
             (Txn::Error(code::MARSHALLING), Outcome::Undecodable) => true,
+            (
+                Txn::Error(code::NOT_EMPTY),
+                Outcome::Done {
+                    txn: Txn::Delete { .. },
+                    ..
+                },
+            ) => self.options.stale_children && header.zxid - self.closed_zxid < STALE_MAX,
             (Txn::Error(logged), Outcome::Refused(expected)) => logged == expected,
             (Txn::CloseSession(None), Outcome::Done { .. }) => header.opcode == op::CLOSE_SESSION,
             (

@@ -37,6 +37,9 @@ pub struct Options {
     /// A `setACL` counts for later requests only once it is applied, as it is with Apache's leaders
     /// (CVE-2026-100235), where many may be on their way.
     pub stale_acls: bool,
+    /// Apache's leaders count the children that a session's end removes until it is applied: a parent deleted
+    /// right behind it may be refused as not empty.
+    pub stale_children: bool,
     /// Servers offer containers, as Apache's do.
     pub containers: bool,
     /// `zookeeper.extendedTypesEnabled`, and servers offer nodes with a time to live.
@@ -52,6 +55,7 @@ impl Default for Options {
             exact_reads: true,
             quorum_sync: false,
             stale_acls: false,
+            stale_children: false,
             containers: false,
             extended_types: false,
             super_digest: None,
@@ -110,6 +114,8 @@ pub struct Checker {
     zxids: Vec<i64>,
     /// Zxids of transactions that set an access control list, rising.
     acl_zxids: Vec<i64>,
+    /// The newest transaction that ended a session.
+    closed_zxid: i64,
     triggers: Vec<Trigger>,
     /// Frames that show zxids which are not committed as far as is known, and those behind them.
     held: VecDeque<(u64, u64, Vec<u8>)>,
@@ -135,6 +141,7 @@ impl Checker {
             by_xid: BTreeMap::new(),
             zxids: Vec::new(),
             acl_zxids: Vec::new(),
+            closed_zxid: i64::MIN / 2,
             triggers: Vec::new(),
             held: VecDeque::new(),
             sequences: Sequences::default(),
@@ -228,6 +235,9 @@ impl Checker {
         }
         self.check_ephemerals_after(&header, &txn);
         self.zxids.push(header.zxid);
+        if matches!(txn, Txn::CloseSession(_)) {
+            self.closed_zxid = header.zxid;
+        }
         if matches!(txn, Txn::SetAcl { .. }) {
             self.acl_zxids.push(header.zxid);
         }
