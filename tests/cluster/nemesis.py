@@ -20,12 +20,12 @@ def strace(*injections):
 class Nemesis:
     """Draws two to four kinds and does them in turn, until it is told to end."""
 
-    def __init__(self, cluster, rng, slow):
+    def __init__(self, cluster, rng, slow, kinds=None):
         self.cluster = cluster
         self.net = cluster.namespaces
         self.rng = rng
         self.slow = slow  # words before the command of every member, for slow syncs
-        self.kinds = rng.sample(sorted(KINDS), rng.randint(2, 4))
+        self.kinds = kinds or rng.sample(sorted(KINDS), rng.randint(2, 4))
         self.done = []
         self.lines = []
         self.ended = []  # members of ours that ended though nothing was done to them

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::history::{Event, What};
 use crate::judged;
+use crate::logs::{self, Merged};
 use crate::plant;
 use crate::replay::Evidence;
 use crate::wgl::{self, Action, Op, Outcome, Verdict};
@@ -14,6 +15,7 @@ use crate::wire::{self, OPEN, Out, PERSISTENT, SEQUENTIAL, op};
 pub fn run() -> ExitCode {
     linearizability();
     plants();
+    merging();
     println!("the checks find what is planted");
     ExitCode::SUCCESS
 }
@@ -247,4 +249,47 @@ fn plants() {
         let found = judged(&events, &evidence);
         assert!(plant::is_found(name, &found), "{name}: {:?}", found.violations);
     }
+}
+
+/// What members with these logs agreed on; a log is a list of zxids and marks, `epoch * 100 + counter`.
+fn merged(members: &[&[(i64, u8)]]) -> Result<Merged, String> {
+    let folder = tempfile::tempdir().expect("a folder for the logs");
+    let mut folders = Vec::new();
+    for (number, records) in members.iter().enumerate() {
+        let zxid = |short: i64| short / 100 << 32 | short % 100;
+        let head = |short: i64| {
+            Out::default()
+                .long(1)
+                .int(1)
+                .long(zxid(short))
+                .long(WALL_MS)
+                .int(-1)
+        };
+        let txns: Vec<Vec<u8>> = records
+            .iter()
+            .map(|(short, mark)| head(*short).int(i32::from(*mark)).0)
+            .collect();
+        let own = folder.path().join(number.to_string());
+        fs::create_dir(&own).expect("a folder for a log");
+        fs::write(own.join("log.100000001"), log_file(&txns)).expect("a log can be written");
+        folders.push(own.to_string_lossy().into_owned());
+    }
+    logs::merge(&folders, &[], true)
+}
+
+/// Logs that agree make one; what only one member had when the epoch ended was given up.
+fn merging() {
+    let whole = [(101, 0), (102, 0), (201, 0), (202, 0)];
+    let alone = [(101, 0), (102, 0), (103, 0), (201, 0), (202, 0)];
+    let behind = [(101, 0), (102, 0)];
+    let good = merged(&[&alone, &whole, &whole, &behind]).expect("they agree");
+    assert_eq!(good.given_up, [1 << 32 | 3]);
+    assert_eq!(good.log.len(), 4);
+    let starts = |members: &[&[(i64, u8)]], trace: &str| {
+        let problem = merged(members).err().unwrap_or_default();
+        assert!(problem.contains(trace), "{trace}: {problem}");
+    };
+    starts(&[&whole, &[(101, 0), (102, 1)]], "I2");
+    starts(&[&[(101, 0), (103, 0)], &[(101, 0)]], "I4");
+    starts(&[&[(102, 0)]], "I4");
 }
