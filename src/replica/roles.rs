@@ -88,8 +88,13 @@ impl Replica {
                     if packet.kind == PacketType::Ping {
                         self.tell_who_is_alive(now);
                     }
+                    let is_request = packet.kind == PacketType::Request;
                     if let Ensemble::Member(member) = &mut self.ensemble {
                         member.step(now, zab::Input::Packet(link, packet));
+                    }
+                    // A write is proposed before the next packet is looked at: a sync behind it waits for it.
+                    if is_request {
+                        self.execute_zab(now, outputs);
                     }
                 }
             }

@@ -4,6 +4,7 @@
 //! It leads only as long as a quorum follows it, and says nothing more once its role has ended.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::mem;
 
 use bytes::Bytes;
 
@@ -478,6 +479,10 @@ impl Leader {
         let has_observers = self.learners.values().any(|learner| learner.is_observer);
         let (mut commits, mut informs) = (Vec::new(), Vec::new());
         while let Some(entry) = self.broadcast.pop_committed() {
+            if self.has_sync_before(entry.zxid) {
+                self.send_commits(&mut commits, &mut informs, out);
+                self.answer_syncs_before(entry.zxid, out);
+            }
             QuorumPacket::new(PacketType::Commit, entry.zxid, None).encode(&mut commits);
             if has_observers {
                 proposal(PacketType::Inform, &entry).encode(&mut informs);
@@ -485,17 +490,20 @@ impl Leader {
             self.committed_log.push(entry.clone());
             out.push(Output::Commit(entry));
         }
-        if commits.is_empty() {
-            return;
+        if !commits.is_empty() {
+            self.send_commits(&mut commits, &mut informs, out);
+            self.settle_syncs(out);
         }
-        let (commits, informs) = (Bytes::from(commits), Bytes::from(informs));
-        for (link, learner) in &self.learners {
+    }
+
+    fn send_commits(&self, commits: &mut Vec<u8>, informs: &mut Vec<u8>, out: &mut Vec<Output>) {
+        let (commits, informs) = (Bytes::from(mem::take(commits)), Bytes::from(mem::take(informs)));
+        for (link, learner) in self.learners.iter().filter(|_| !commits.is_empty()) {
             if learner.is_forwarding() {
                 let bytes = if learner.is_observer { &informs } else { &commits };
                 out.push(Output::Send(*link, bytes.clone()));
             }
         }
-        self.settle_syncs(out);
     }
 
     fn on_tick(&mut self, now: Millis, out: &mut Vec<Output>) {

@@ -2,7 +2,9 @@
 //!
 //! Behind all that was proposed before it; and, unless switched off, after a quorum has answered a ping that
 //! was sent later than the request came in. No newer leader can have committed anything by then, so what is
-//! read behind a sync is not older than any write acknowledged before it, anywhere.
+//! read behind a sync is not older than any write acknowledged before it, anywhere. A commit of what was
+//! proposed later than the request came in says the same. No such commit leaves before the answer does:
+//! Apache's learners take both in the order of their clients' requests.
 
 use super::leader::{Leader, Stage};
 use super::learner_progress::Phase;
@@ -18,6 +20,18 @@ pub(super) struct PendingSync {
     pub from: Option<LinkId>,
     pub after: Zxid,
     pub round: u64,
+}
+
+impl PendingSync {
+    fn answer(&self) -> Output {
+        match self.from {
+            None => Output::SyncReply,
+            Some(link) => {
+                let packet = QuorumPacket::new(PacketType::Sync, Zxid::ZERO, None);
+                Output::Send(link, packet.to_bytes())
+            }
+        }
+    }
 }
 
 /// Rounds of pings that confirm that a quorum still follows; one at a time.
@@ -57,13 +71,7 @@ impl Leader {
             while let Some(sync) = self.syncs.pop_front_if(|sync| {
                 sync.after <= self.broadcast.last_committed() && sync.round <= self.round.confirmed
             }) {
-                out.push(match sync.from {
-                    None => Output::SyncReply,
-                    Some(link) => Output::Send(
-                        link,
-                        QuorumPacket::new(PacketType::Sync, Zxid::ZERO, None).to_bytes(),
-                    ),
-                });
+                out.push(sync.answer());
             }
             let is_waiting = self.syncs.iter().any(|sync| sync.round > self.round.confirmed);
             if self.round.is_under_way || !is_waiting {
@@ -74,6 +82,18 @@ impl Leader {
             for link in links {
                 self.ping(link, out);
             }
+        }
+    }
+
+    /// Some sync came in before this transaction was proposed.
+    pub(super) fn has_sync_before(&self, zxid: Zxid) -> bool {
+        self.syncs.front().is_some_and(|sync| sync.after < zxid)
+    }
+
+    /// Answers the syncs that came in before this transaction was proposed: it is committed now.
+    pub(super) fn answer_syncs_before(&mut self, zxid: Zxid, out: &mut Vec<Output>) {
+        while let Some(sync) = self.syncs.pop_front_if(|sync| sync.after < zxid) {
+            out.push(sync.answer());
         }
     }
 

@@ -73,6 +73,7 @@ class Member:
         self.config = {}  # replaces entries of the cluster's; None removes a key
         self.servers = None  # its own lines server.N=..., when they shall differ from the cluster's
         self.myid = number
+        self.prefix = []  # words before the command, for instance of strace
         self.host = f"{cluster.network}.{number}"
         # In a namespace of its own nobody else has any port.
         self.port, self.quorum_port, self.election_port = (
@@ -120,7 +121,7 @@ class Member:
         path = self.directory / "zoo.cfg"
         path.write_text("\n".join(lines) + "\n")
         words = shlex.split(self.cluster.template(self.kind))
-        command = [word.replace("{cfg}", str(path)) for word in words]
+        command = self.prefix + [word.replace("{cfg}", str(path)) for word in words]
         if self.cluster.namespaces:
             command = self.cluster.namespaces.command(self.id, command)
         with open(self.output, "ab") as output:

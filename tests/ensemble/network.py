@@ -8,6 +8,7 @@ for the clients. Addresses are of 198.18.0.0/15, which nobody uses but tests of 
 import os
 import random
 import subprocess
+import threading
 
 CLIENT = 254
 
@@ -18,15 +19,29 @@ def run(*words, text=None, check=True):
         raise OSError(f"{' '.join(words)}: {done.stdout.strip() or done.returncode}")
 
 
+def free_prefix():
+    """Three numbers of an address that no other network of a test on this machine has."""
+    taken = subprocess.run(["ip", "-4", "-o", "address"], check=True, stdout=subprocess.PIPE, text=True).stdout
+    while True:
+        prefix = f"198.{random.choice([18, 19])}.{random.randrange(256)}"
+        if f" {prefix}." not in taken:
+            return prefix
+
+
 class Network:
     """Namespaces for the members 1 to `size`."""
 
     _count = 0
+    _lock = threading.Lock()
 
     def __init__(self, size):
+        with Network._lock:
+            self.make(size)
+
+    def make(self, size):
         Network._count += 1
         self.tag = f"zk{os.getpid() % 1000000}x{Network._count}"
-        self.prefix = f"198.{random.choice([18, 19])}.{random.randrange(256)}"
+        self.prefix = free_prefix()
         self.hub = f"{self.tag}h"
         self.numbers = range(1, size + 1)
         try:

@@ -56,7 +56,7 @@ pub fn read_data_dir(version_2: &Path) -> Result<Vec<Vec<u8>>, String> {
 }
 
 /// The checksum of RFC 1950.
-fn adler32(bytes: &[u8]) -> u32 {
+pub fn adler32(bytes: &[u8]) -> u32 {
     let (mut low, mut high) = (1_u32, 0_u32);
     for chunk in bytes.chunks(5000) {
         for byte in chunk {

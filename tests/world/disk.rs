@@ -197,20 +197,28 @@ impl Disk {
         Ok(Input::LogDurable { upto })
     }
 
+    /// A process that has found something wrong ends before it has done anything.
+    pub fn refuse(&mut self) {
+        if let Some(files) = &mut self.files {
+            files.restart(Unsynced::Kept);
+        }
+    }
+
+    /// The process ends because the disk has failed.
+    pub fn fail(&mut self) {
+        self.undone = std::mem::take(&mut self.queue);
+        self.refuse();
+    }
+
     /// The process dies when this many of the things under way are done; with files, the machine may stop
     /// within the one after them.
     pub fn crash(&mut self, done: usize, power: Power) {
-        for _ in 0..done {
-            if self.advance(1).is_err() || self.queue.is_empty() {
-                break;
-            }
-        }
-        if let (Some(within), Some(files)) = (power.within, &mut self.files) {
+        let goes_on = (0..done).all(|_| self.queue.is_empty() || self.advance(1).is_ok());
+        if let (true, Some(within), Some(files)) = (goes_on, power.within, &mut self.files) {
             files.crash_in(within);
-            let count = self.queue.len().min(3);
-            let died = self.advance(count.max(1));
-            // What was done before the machine would have stopped is done.
-            drop(died);
+            let count = self.queue.len().clamp(1, 3);
+            // What is done before the machine stops is done, whether it is reported or not.
+            let _ = self.advance(count);
         }
         self.undone = std::mem::take(&mut self.queue);
         if let Some(files) = &mut self.files {

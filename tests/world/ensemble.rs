@@ -114,7 +114,7 @@ impl Ensemble {
         let start = match node.disk.start(self.setup.window) {
             Ok(start) => start,
             Err(reason) => {
-                node.disk.crash(0, Power::default());
+                node.disk.refuse();
                 node.died_of = Some(reason);
                 self.note(at, Happened::Refused);
                 return false;

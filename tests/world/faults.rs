@@ -27,15 +27,21 @@ impl Ensemble {
     /// Its disk has failed, so the process ends itself.
     pub(super) fn die(&mut self, at: usize, reason: String) {
         self.nodes[at].died_of = Some(reason);
-        self.end(at, 0, Power::default(), true);
+        self.nodes[at].disk.fail();
+        self.end_process(at, true);
         self.note(at, Happened::Died);
     }
 
     pub(super) fn end(&mut self, at: usize, done: usize, power: Power, is_orderly: bool) {
+        if self.nodes[at].is_up() {
+            self.nodes[at].disk.crash(done, power);
+            self.end_process(at, is_orderly);
+        }
+    }
+
+    fn end_process(&mut self, at: usize, is_orderly: bool) {
         let node = &mut self.nodes[at];
-        let Some(server) = node.server.take() else { return };
-        drop(server);
-        node.disk.crash(done, power);
+        node.server = None;
         node.disk.is_held = false;
         node.is_paused = false;
         for attached in self.clients.iter_mut().filter(|attached| attached.node == at) {

@@ -28,6 +28,8 @@ pub struct Network {
     newest: BTreeMap<(usize, usize), (Bytes, bool)>,
     /// Packets that have arrived, by their kinds.
     pub seen: BTreeMap<PacketType, usize>,
+    /// Commits and answers to syncs in the order in which they have arrived, and where.
+    pub answers: Vec<(usize, PacketType)>,
     /// Messages that have arrived on the election port.
     pub votes_count: usize,
     /// Changes packets on their way.
@@ -339,6 +341,9 @@ impl Ensemble {
         for packet in &packets {
             *self.net.seen.entry(packet.kind).or_default() += 1;
             self.note(node, Happened::Arrived(packet.kind, packet.zxid));
+            if matches!(packet.kind, PacketType::Commit | PacketType::Sync) {
+                self.net.answers.push((node, packet.kind));
+            }
         }
         self.deliver_event(link, end, |id| PeerEvent::Packets(id, packets));
     }

@@ -447,6 +447,30 @@ fn a_sync_waits_for_the_commits_before_it_and_for_a_quorum_that_still_follows() 
 }
 
 #[test]
+fn a_sync_is_answered_before_anything_commits_that_was_proposed_behind_it() {
+    let mut lead = Lead::active();
+    lead.propose(NOW, 1);
+    let request = ForwardedRequest {
+        session: SessionId(1),
+        cxid: 7,
+        op: 9,
+        body: Bytes::from_static(&[0, 0, 0, 1, b'/']),
+    };
+    lead.packet(A, PacketType::Request, Zxid(-1), &request.to_bytes());
+    lead.propose(NOW, 2);
+    lead.packet(A, PacketType::Ack, zxid(2, 2), &[]);
+    let out = lead.step(NOW, Input::LogDurable { upto: zxid(2, 2) });
+    assert_eq!(
+        sent(&out, A),
+        [
+            (PacketType::Commit, zxid(2, 1)),
+            (PacketType::Sync, Zxid(0)),
+            (PacketType::Commit, zxid(2, 2)),
+        ]
+    );
+}
+
+#[test]
 fn an_ensemble_of_one_leads_alone() {
     let mut out = Vec::new();
     let log = CommittedLog::new(Zxid::ZERO, COMMIT_LOG_COUNT);

@@ -158,10 +158,12 @@ impl Checker {
     }
 }
 
-/// Where a failed multi failed, and with what; operations before the failure may be marked with 0.
+/// Where a failed multi failed, and with what. Operations before the failure may be marked with no error, or
+/// with a number that is none: Apache marks them where they stand, and the length of their path is read as
+/// the error.
 fn first_error(txns: &[Txn]) -> Option<(usize, i32)> {
     let error = |(index, txn): (usize, &Txn)| {
-        let error = txn.error().filter(|error| *error != code::OK)?;
+        let error = txn.error().filter(|error| *error < code::OK)?;
         Some((index, error))
     };
     txns.iter().enumerate().find_map(error)

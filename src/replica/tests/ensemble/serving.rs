@@ -146,6 +146,21 @@ fn watches_fire_on_every_server_in_front_of_what_shows_the_change() {
 }
 
 #[test]
+fn a_learner_is_told_of_syncs_and_commits_in_the_order_of_its_requests() {
+    let mut world = Ensemble::of(3, 0);
+    let client = world.session(0, 4000);
+    world.net.answers.clear();
+    world.ask(
+        client,
+        &[create("/a", "1"), sync("/"), set("/a", "2", -1), sync("/")],
+    );
+    let own = world.net.answers.iter().filter(|(at, _)| *at == 0);
+    let told: Vec<PacketType> = own.map(|(_, kind)| *kind).collect();
+    let (commit, sync) = (PacketType::Commit, PacketType::Sync);
+    assert_eq!(told, [commit, sync, commit, sync]);
+}
+
+#[test]
 fn behind_a_sync_everything_is_seen_that_was_answered_before_it() {
     let mut world = Ensemble::of(3, 1);
     let leader = world.leader();
