@@ -89,6 +89,7 @@ impl Replica {
             tracker: &tracker,
             owner: member.owners.get(&request.session).copied(),
             asking,
+            unknown: ErrorCode::SessionExpired,
         };
         match self.prep.prepare(&tree, &sessions, &asked, zxid, now.wall_ms) {
             Prepared::Undecodable => Err(ErrorCode::MarshallingError),

@@ -24,12 +24,15 @@ pub(super) struct Sessions<'a> {
     pub owner: Option<Owner>,
     /// Where the request comes from.
     pub asking: Owner,
+    /// What a session is told that nobody knows: a standalone server and a leader differ
+    /// (LeaderSessionTracker.checkSession).
+    pub unknown: ErrorCode,
 }
 
 impl SessionCheck for Sessions<'_> {
     fn check(&self, session: SessionId) -> Option<ErrorCode> {
         if !self.tracker.contains(session) {
-            return Some(ErrorCode::UnknownSession);
+            return Some(self.unknown);
         }
         if self.tracker.is_closing(session) {
             return Some(ErrorCode::SessionExpired);
@@ -133,6 +136,10 @@ impl Replica {
                 tracker: &tracker,
                 owner: None,
                 asking: Owner::Here,
+                unknown: match &self.ensemble {
+                    Ensemble::Alone(_) => ErrorCode::UnknownSession,
+                    Ensemble::Member(_) => ErrorCode::SessionExpired,
+                },
             };
             self.prep.prepare(&tree, &sessions, &asked, zxid, now.wall_ms)
         };
