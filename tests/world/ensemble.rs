@@ -395,14 +395,16 @@ impl Ensemble {
                 let epoch = server.shared.role.lock().epoch;
                 self.history.led(epoch, at, &tree);
             }
-            if is_active && server.known != tree.last_processed_zxid() {
+            // What is applied before a role ends was committed; what is only logged is applied later.
+            let shows = before || is_active;
+            if shows && server.known != tree.last_processed_zxid() {
                 let is_first = self.history.shown(at, &node.disk, server.known, &tree);
                 server.known = tree.last_processed_zxid();
                 drop(tree);
                 if is_first {
                     self.note(at, Happened::CommittedFirst);
                 }
-            } else if !is_active {
+            } else if !shows {
                 server.known = server.known.min(self.history.last());
                 assert!(!server.is_serving, "server {at} serves without a role");
             }

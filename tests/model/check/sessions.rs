@@ -75,7 +75,12 @@ impl Checker {
         let Some(index) = self.by_xid.get(&(header.session, header.cxid)) else {
             return;
         };
-        if matches!(txn, Txn::Error(_)) {
+        let was_refused = match txn {
+            Txn::Error(_) => true,
+            Txn::Multi(txns) => matches!(txns.first(), Some(Txn::Error(code::SESSION_MOVED))),
+            _ => false,
+        };
+        if was_refused {
             return;
         }
         let conn = self.requests[*index].conn;
