@@ -68,6 +68,8 @@ pub fn install<D: Disk>(
     tree.snapshot_end();
     let len = written?;
     let name = snapshot_name(head.zxid, config.compression);
+    // The mark must not outlive a crash that the snapshot does not.
+    disk.sync_dir(&config.snap_dir).doing("sync", &config.snap_dir)?;
     // From here on the old state is given up.
     epochs::replace(disk, &config.snap_dir, MARK_NAME, &name)?;
     finish_install(disk, config)?;
@@ -94,6 +96,11 @@ pub fn finish_install<D: Disk>(disk: &D, config: &StorageConfig) -> Result<(), D
         disk.rename(&temporary, &path)
             .doing("rename a snapshot to", &path)?;
         disk.sync_dir(dir).doing("sync", dir)?;
+    }
+    if !disk.exists(&path).doing("look for", &path)? {
+        // Nothing goes before its replacement is there.
+        let lost = std::io::Error::other(format!("it names {}, which is not there", path.display()));
+        return Err(lost).doing("finish the installation of", &mark);
     }
     let listing = data_dir::list(disk, config)?;
     let others = listing.snapshots.iter().map(|file| &file.path);
