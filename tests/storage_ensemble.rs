@@ -11,7 +11,7 @@ mod history;
 #[path = "support/sim_disk.rs"]
 mod sim_disk;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use history::{History, config, describe, version_2};
 use sim_disk::{Fault, SimDisk, Unsynced};
@@ -21,6 +21,7 @@ use zkserver::storage::log_range::read_range;
 use zkserver::storage::log_truncate::{TruncateError, truncate};
 use zkserver::storage::log_writer::LogWriter;
 use zkserver::storage::recovery::{Recovered, recover};
+use zkserver::storage::snapshot_stream::Former;
 use zkserver::storage::{StorageConfig, data_dir, snapshot_stream, snapshot_writer};
 use zkserver::tree::{DataTree, SnapshotCursor};
 
@@ -208,6 +209,32 @@ fn the_snapshot_of_a_fresh_apache_leader_is_read() {
 
 #[test]
 fn a_received_snapshot_takes_the_place_of_everything_in_one_step() {
+    [Former::Removed, Former::SetAside].map(install_everywhere);
+}
+
+/// Logs and snapshots, by their content without the room behind it.
+fn histories(disk: &SimDisk) -> Vec<Vec<u8>> {
+    let names = ["log.", "snapshot."];
+    let is_meant = |path: &PathBuf| names.iter().any(|name| path.to_string_lossy().contains(name));
+    let paths = disk.paths().into_iter().filter(is_meant);
+    let content = |path: PathBuf| {
+        let mut content = disk.content(&path);
+        content.truncate(content.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1));
+        content
+    };
+    paths.map(content).collect()
+}
+
+/// How many files have names that no server reads.
+fn set_aside(disk: &SimDisk) -> usize {
+    let paths = disk.paths();
+    paths
+        .iter()
+        .filter(|path| path.to_string_lossy().contains("/damaged.1."))
+        .count()
+}
+
+fn install_everywhere(former: Former) {
     let (ours, theirs) = (History::new(5, 60), History::new(6, 60));
     let config = StorageConfig {
         log_dir: version_2(Path::new("/log")),
@@ -218,14 +245,19 @@ fn a_received_snapshot_takes_the_place_of_everything_in_one_step() {
         let mut crashes = 0;
         for call in 1.. {
             let disk = forty(&ours, &config).restart(Unsynced::Kept);
+            let before = histories(&disk);
             disk.set_fault(Fault::Crash(call));
             let mut tree = tree_at(&theirs, zxid);
-            let done = snapshot_stream::install(&disk, &config, &mut tree).is_ok();
+            let done = snapshot_stream::install(&disk, &config, &mut tree, former).is_ok();
             if !disk.is_crashed() {
                 assert!(done);
                 disk.set_fault(Fault::None);
                 let listing = data_dir::list(&disk, &config).unwrap();
                 assert_eq!((listing.logs.len(), listing.snapshots.len()), (0, 1));
+                assert_eq!(
+                    set_aside(&disk),
+                    before.len() * usize::from(former == Former::SetAside)
+                );
                 check(
                     &recover(&disk.restart(Unsynced::Lost), &config, 7).unwrap(),
                     &theirs,
@@ -239,6 +271,10 @@ fn a_received_snapshot_takes_the_place_of_everything_in_one_step() {
                 let is_new = describe(&found.tree) == describe(&tree_at(&theirs, zxid));
                 if !is_new {
                     check(&found, &ours, LAST);
+                }
+                if former == Former::SetAside {
+                    let left = histories(&disk);
+                    assert!(before.iter().all(|content| left.contains(content)), "call {call}");
                 }
                 let again = recover(&disk.restart(Unsynced::Lost), &config, 7).unwrap();
                 assert_eq!(again.last_zxid, found.last_zxid);

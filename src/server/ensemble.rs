@@ -21,6 +21,7 @@ use crate::quorum::members::{MemberAddress, Members};
 use crate::replica::MemberConfig;
 use crate::storage::StorageConfig;
 use crate::storage::epochs::{self, Epochs};
+use crate::storage::recovery::{Recovered, RecoveryError, RecoveryReport};
 use crate::tree::DataTree;
 use crate::zab::{CommittedLog, ZabConfig};
 
@@ -39,6 +40,34 @@ pub fn load_epochs(storage: &StorageConfig, last: Zxid) -> Result<Epochs, StartE
         );
     }
     Ok(epochs)
+}
+
+/// A member whose logs or snapshots are damaged, and what it says for as long as they are: it starts without
+/// them, has no vote, and waits for a leader's snapshot to take their place.
+pub fn begin_damaged(
+    config: &ServerConfig,
+    storage: &StorageConfig,
+    damage: &RecoveryError,
+    hash_seed: u64,
+) -> Result<(Recovered, Epochs), StartError> {
+    let epochs = epochs::load_beside_damage(&OsDisk, &storage.snap_dir).map_err(|error| {
+        tracing::error!("{damage}");
+        StartError::Epochs(error)
+    })?;
+    let others = config.ensemble.servers.len() - 1;
+    tracing::error!(
+        "{damage}. Meanwhile this server goes on without a vote and waits for a snapshot of a leader that the other \
+         {others} servers elect; the damaged files stay as they are until it is installed, and are then set \
+         aside. If the others cannot elect one without this server, restore its files or theirs from a \
+         backup. recovery.rejoin=false makes this server end instead"
+    );
+    let recovered = Recovered {
+        tree: DataTree::new(hash_seed),
+        last_zxid: Zxid::ZERO,
+        committed_tail: Vec::new(),
+        report: RecoveryReport::default(),
+    };
+    Ok((recovered, epochs))
 }
 
 /// The list of servers, in `/zookeeper/config`.
@@ -68,6 +97,7 @@ pub fn member_config(config: &ServerConfig, epochs: Epochs, tail: Vec<Bytes>, la
         leader_serves: ensemble.leader_serves,
         accepted_epoch: epochs.accepted,
         current_epoch: epochs.current,
+        is_damaged: false,
         committed_log: CommittedLog::recovered(tail, last, entries_max),
     }
 }

@@ -38,6 +38,13 @@ impl Learner {
     fn on_plan(&mut self, packet: &QuorumPacket, out: &mut Vec<Output>) {
         let zxid = packet.zxid;
         match packet.kind {
+            PacketType::Diff | PacketType::Trunc if self.asks_for_snapshot => {
+                let reason = format!(
+                    "the leader sent {:?}, not the snapshot that was asked for",
+                    packet.kind
+                );
+                self.end(reason, true, out);
+            }
             PacketType::Diff => self.phase = Phase::Syncing,
             PacketType::Snap => {
                 let Some(link) = self.link else { return };

@@ -17,6 +17,7 @@ mod node;
 mod setup;
 mod world;
 
+mod damage;
 mod handing_over;
 mod moves;
 mod random;

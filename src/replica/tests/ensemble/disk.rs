@@ -16,6 +16,8 @@ pub struct Disk {
     /// `acceptedEpoch` and `currentEpoch`.
     pub epochs: (Epoch, Epoch),
     pub queue: VecDeque<DiskOp>,
+    /// Logs and snapshots cannot be used any more, until an image takes their place.
+    pub is_damaged: bool,
     /// Nothing more becomes durable for now.
     pub is_held: bool,
 }
@@ -37,12 +39,19 @@ impl Disk {
             log: Vec::new(),
             epochs: (Epoch(0), Epoch(0)),
             queue: VecDeque::new(),
+            is_damaged: false,
             is_held: false,
         }
     }
 
     /// What a server begins with: the newest snapshot, and the log behind it.
     pub fn recover(&mut self) -> (DataTree, CommittedLog) {
+        if self.is_damaged {
+            return (
+                DataTree::new(1),
+                CommittedLog::recovered(Vec::new(), Zxid::ZERO, 0),
+            );
+        }
         let (base, bytes) = self.snapshots.last().expect("there is one at least");
         let mut tree = load(bytes, *base);
         let behind = self.log.partition_point(|entry| entry.zxid <= *base);
@@ -153,6 +162,7 @@ impl Disk {
     }
 
     fn append(&mut self, entry: LogEntry) {
+        assert!(!self.is_damaged, "{} is logged behind damage", entry.zxid);
         // A snapshot may be ahead of the log, and of all of it that outlives a crash.
         let bases = self.snapshots.iter().map(|(zxid, _)| *zxid);
         let mut before = self.log.last().map(|entry| entry.zxid).into_iter().chain(bases);
@@ -172,6 +182,7 @@ impl Disk {
     }
 
     fn truncate(&mut self, to: Zxid) -> Input {
+        assert!(!self.is_damaged, "nobody knows where to cut");
         let good = self.snapshots.partition_point(|(zxid, _)| *zxid <= to);
         let is_there = self.log.iter().any(|entry| entry.zxid == to);
         if good == 0 || !(is_there || self.snapshots[good - 1].0 == to) {
@@ -187,6 +198,7 @@ impl Disk {
     fn install(&mut self, mut tree: Box<DataTree>) -> Input {
         self.snapshots = vec![(tree.last_processed_zxid(), image(&mut tree))];
         self.log.clear();
+        self.is_damaged = false;
         Input::TreeReplaced(tree)
     }
 }
