@@ -234,7 +234,7 @@ pub struct EnsembleConfig {
     pub sync_asks_quorum: bool,
     /// `truncateApacheLearners` (our own key): learners that are Apache's are told to cut their log, too.
     pub truncates_apache: bool,
-    /// `recovery.rejoin` (our own key): a member whose logs or snapshots are damaged gets a leader's snapshot.
+    /// `recovery.rejoin` (our own key): a member with damaged logs or snapshots gets a leader's snapshot.
     pub rejoins: bool,
 }
 

@@ -29,14 +29,14 @@ use crate::client::four_letter::{Conf, Whitelist};
 use crate::clock::Millis;
 use crate::config::ServerConfig;
 use crate::config::server_config::{self, FourLetterConfig, SnapshotCompression};
-use crate::ids::ServerId;
+use crate::ids::{ServerId, Zxid};
 use crate::prep::PrepConfig;
 use crate::replica::{Replica, ReplicaConfig};
 use crate::session::tracker::SessionTracker;
 use crate::shared::Shared;
 use crate::storage::data_dir::{self, DataDirLock};
 use crate::storage::epochs::Epochs;
-use crate::storage::recovery::{self, DigestMismatch, Recovered, TornTail};
+use crate::storage::recovery::{self, DigestMismatch, Recovered, RecoveryReport, TornTail};
 use crate::storage::{Compression, StorageConfig};
 use crate::tree::DataTree;
 
@@ -85,9 +85,6 @@ pub async fn start(config: &ServerConfig) -> Result<Running, StartError> {
         epochs,
         damage,
     } = find_history(config, &storage, seed, clock)?;
-    if is_member {
-        ensemble::show_members(config, &mut recovered.tree, clock.now());
-    }
     let is_damaged = damage.is_some();
     let shared = shared_state(config, &mut recovered, damage, seed);
     let (core, inbox) = core_thread::channel();
@@ -98,15 +95,11 @@ pub async fn start(config: &ServerConfig) -> Result<Running, StartError> {
         }
         false => (None, None),
     };
+    let member = is_member.then(|| ensemble::member_config(config, epochs, recovered, is_damaged));
     let (settings, now) = (replica_config(config, seed), clock.now());
-    let replica = match is_member {
-        true => {
-            let (tail, last) = (recovered.committed_tail, recovered.last_zxid);
-            let mut member = ensemble::member_config(config, epochs, tail, last);
-            member.is_damaged = is_damaged;
-            Replica::member(Arc::clone(&shared), settings, member, now, seed)
-        }
-        false => Replica::new(Arc::clone(&shared), settings, now, seed),
+    let replica = match member {
+        Some(member) => Replica::member(Arc::clone(&shared), settings, member, now, seed),
+        None => Replica::new(Arc::clone(&shared), settings, now, seed),
     };
     let (log, log_thread) = {
         let setup = LogSetup {
@@ -165,29 +158,35 @@ fn find_history(
     clock: Clock,
 ) -> Result<Found, StartError> {
     let is_member = config.ensemble.is_distributed();
-    match recovery::recover(&OsDisk, storage, seed) {
+    let mut found = match recovery::recover(&OsDisk, storage, seed) {
         Ok(recovered) => {
             report(&recovered, clock.now().mono);
             let epochs = match is_member {
                 true => ensemble::load_epochs(storage, recovered.last_zxid)?,
                 false => Epochs::default(),
             };
-            Ok(Found {
+            Found {
                 recovered,
                 epochs,
                 damage: None,
-            })
+            }
         }
-        Err(error) if is_member && config.ensemble.rejoins && error.is_damage() => {
-            let (recovered, epochs) = ensemble::begin_damaged(config, storage, &error, seed)?;
-            Ok(Found {
-                recovered,
-                epochs,
-                damage: Some(error.to_string()),
-            })
-        }
-        Err(error) => Err(StartError::Recovery(error)),
+        Err(error) if is_member && config.ensemble.rejoins && error.is_damage() => Found {
+            epochs: ensemble::epochs_beside_damage(config, storage, &error)?,
+            recovered: Recovered {
+                tree: DataTree::new(seed),
+                last_zxid: Zxid::ZERO,
+                committed_tail: Vec::new(),
+                report: RecoveryReport::default(),
+            },
+            damage: Some(error.to_string()),
+        },
+        Err(error) => return Err(StartError::Recovery(error)),
+    };
+    if is_member {
+        ensemble::show_members(config, &mut found.recovered.tree, clock.now());
     }
+    Ok(found)
 }
 
 /// What the threads share, around the tree that was recovered.
