@@ -13,7 +13,7 @@ use zkserver::storage::{StorageConfig, data_dir, purge, snapshot_writer};
 use zkserver::tree::{DataTree, SnapshotCursor};
 
 use crate::history::{History, config};
-use crate::sim_disk::SimDisk;
+use crate::sim_disk::{Fault, SimDisk};
 
 /// What a directory may hold.
 #[derive(Clone, Debug)]
@@ -112,7 +112,12 @@ impl Machine {
         self.lock = Some(data_dir::open(&self.disk, &self.config).expect("nothing goes wrong"));
         let recovered = recover(&self.disk, &self.config, 7).expect("nothing goes wrong");
         let last = recovered.last_zxid;
-        assert_eq!(self.histories[self.history].number_of(last), Some(self.length));
+        // What was found is served from here on.
+        let length = self.histories[self.history]
+            .number_of(last)
+            .expect("it was written here");
+        self.hold(&[(self.history, length, length)]);
+        self.length = length;
         self.tree = recovered.tree;
         self.log = LogWriter::new(self.disk.clone(), &self.config);
         if self.known.epochs.is_some() {
@@ -132,6 +137,11 @@ impl Machine {
         self.know(|known| known.spans = spans.iter().map(span).collect());
     }
 
+    /// A call to the disk fails once, soon. The process that hears of it ends, and the next one begins.
+    pub fn fail_soon(&mut self, calls: u64) {
+        self.disk.set_fault(Fault::FailOnce(self.disk.calls() + calls));
+    }
+
     /// Transactions with one sync.
     pub fn batch(&mut self, count: usize) {
         let (history, before) = (self.history, self.length);
@@ -141,7 +151,9 @@ impl Machine {
             let history = &self.histories[history];
             self.log.append(history.zxid(number), history.txn(number));
         }
-        self.log.sync().expect("nothing goes wrong");
+        if self.log.sync().is_err() {
+            return self.recover();
+        }
         self.hold(&[(history, after, after)]);
         for number in before + 1..=after {
             let decoded = txn::decode(self.histories[history].txn(number)).expect("it was encoded here");

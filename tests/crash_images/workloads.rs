@@ -45,6 +45,10 @@ fn alone(seed: u64, change: impl FnOnce(&mut StorageConfig)) -> Recording {
             1 => machine.kill(),
             _ => machine.purge(),
         }
+        // A write or its sync fails.
+        machine.batch(1);
+        machine.fail_soon(1 + prng.below(2));
+        machine.batch(1 + prng.below(3) as usize);
     }
     machine.purge();
     machine.batch(2);
