@@ -129,7 +129,13 @@ impl Run {
     fn fail(&mut self) {
         let at = self.pick(self.world.nodes.len());
         let other = self.pick(self.world.nodes.len());
-        match self.pick(12) {
+        match self.pick(13) {
+            10 if !self.world.nodes[at].is_up() => {
+                // What one server holds no more, a quorum of the others has, if there can be one.
+                let voters = self.world.setup.voters;
+                let is_only = self.world.nodes.iter().all(|node| !node.disk.is_damaged);
+                self.world.nodes[at].disk.is_damaged |= is_only && (voters > 2 || at >= voters);
+            }
             0..3 => {
                 let given = self.world.nodes[at].disk.queue.len();
                 let done = self.pick(given + 1);
