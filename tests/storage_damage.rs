@@ -38,6 +38,18 @@ fn an_undamaged_directory_is_read_from_its_newest_snapshot() {
 }
 
 #[test]
+fn reads_that_return_little_or_are_interrupted_change_nothing() {
+    for compression in [Compression::None, Compression::Gzip, Compression::Snappy] {
+        let dir = Dir::with(StorageConfig {
+            compression,
+            ..config(Path::new("/data"))
+        });
+        dir.disk.set_choppy();
+        assert!(dir.serves(0x2a).report.warnings.is_empty());
+    }
+}
+
+#[test]
 fn a_log_that_is_cut_ends_before_the_cut() {
     let offsets = Dir::new().offsets("log.29");
     for (cut, last) in [

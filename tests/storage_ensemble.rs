@@ -376,3 +376,110 @@ fn epochs_that_do_not_fit_the_state_are_refused_or_repaired() {
         );
     }
 }
+
+/// What a member does to its directory at once: it cuts, replaces all, or promises.
+#[derive(Clone, Copy, Debug)]
+enum Act {
+    Cut,
+    Install,
+    Promise,
+}
+
+impl Act {
+    fn run(self, disk: &SimDisk, config: &StorageConfig, ours: &History, theirs: &History) -> bool {
+        match self {
+            Act::Cut => truncate(disk, config, ours.zxid(25), 7).is_ok(),
+            Act::Install => {
+                snapshot_stream::install(disk, config, &mut theirs.tree(50), Former::SetAside).is_ok()
+            }
+            Act::Promise => epochs::save(disk, &config.snap_dir, BEFORE, AFTER).is_ok(),
+        }
+    }
+
+    /// What is there afterwards; nothing else than before if it was not done.
+    fn check(self, disk: &SimDisk, config: &StorageConfig, histories: [&History; 2], is_done: bool) {
+        let [ours, theirs] = histories;
+        let found = recover(disk, config, 7).unwrap();
+        let last = found.last_zxid.0 as usize;
+        let is_before = ours.has_state(&found.tree, LAST);
+        let is_after = match self {
+            Act::Cut => last == 25 && ours.has_state(&found.tree, 25),
+            Act::Install => theirs.has_state(&found.tree, 50),
+            Act::Promise => is_before,
+        };
+        let is_between = matches!(self, Act::Cut) && last >= 25 && ours.has_state(&found.tree, last);
+        assert!(
+            is_after || (!is_done && (is_before || is_between)),
+            "{self:?} {last}"
+        );
+        let (found, _) = epochs::load(disk, &config.snap_dir, found.last_zxid).unwrap();
+        let is_promised = matches!(self, Act::Promise) && is_done;
+        assert!(
+            found.accepted
+                >= if is_promised {
+                    AFTER.accepted
+                } else {
+                    BEFORE.accepted
+                }
+        );
+        assert!(
+            found.current
+                >= if is_promised {
+                    AFTER.current
+                } else {
+                    BEFORE.current
+                }
+        );
+    }
+}
+
+const BEFORE: Epochs = Epochs {
+    accepted: Epoch(9),
+    current: Epoch(8),
+};
+const AFTER: Epochs = Epochs {
+    accepted: Epoch(12),
+    current: Epoch(11),
+};
+
+#[test]
+fn a_member_whose_disk_fails_or_fills_up_holds_what_it_held_or_what_it_said() {
+    let (ours, theirs) = (History::new(8, 60), History::new(9, 60));
+    let config = config(Path::new("/data"));
+    let prepared = forty(&ours, &config);
+    epochs::load(&prepared, &config.snap_dir, Zxid::ZERO).unwrap();
+    epochs::save(&prepared, &config.snap_dir, Epochs::default(), BEFORE).unwrap();
+    let judge = |act: Act, disk: &SimDisk, is_done: bool, seed: u64| {
+        for mode in crash_modes(seed) {
+            act.check(&disk.restart(mode), &config, [&ours, &theirs], is_done);
+        }
+    };
+    for act in [Act::Cut, Act::Install, Act::Promise] {
+        let mut failed = 0;
+        for call in 1.. {
+            let disk = prepared.restart(Unsynced::Kept);
+            disk.set_fault(Fault::FailOnce(call));
+            let is_done = act.run(&disk, &config, &ours, &theirs);
+            judge(act, &disk, is_done, call);
+            let is_over = disk.calls() < call;
+            let disk = prepared.restart(Unsynced::Kept);
+            disk.set_fault(Fault::FailFrom(call));
+            let is_done = act.run(&disk, &config, &ours, &theirs);
+            judge(act, &disk, is_done, call);
+            if is_over {
+                break;
+            }
+            failed += 1;
+        }
+        assert!(failed > 10, "{act:?}: {failed}");
+        for room in (0..).step_by(if matches!(act, Act::Promise) { 1 } else { 137 }) {
+            let disk = prepared.restart(Unsynced::Kept);
+            disk.set_room(Some(room));
+            let is_done = act.run(&disk, &config, &ours, &theirs);
+            judge(act, &disk, is_done, room);
+            if is_done {
+                break;
+            }
+        }
+    }
+}

@@ -1,14 +1,18 @@
 //! What has to be so after a crash.
 
+use std::path::Path;
+
 use zkserver::ids::Epoch;
 use zkserver::prng::Prng;
 use zkserver::storage::epochs::{self, Epochs};
+use zkserver::storage::log_reader::{LogReader, Step};
 use zkserver::storage::log_writer::LogWriter;
 use zkserver::storage::recovery::{Recovered, recover};
 use zkserver::storage::{StorageConfig, data_dir};
 
 use crate::history::History;
 use crate::machine::{Known, Moment, Recording, Span};
+use crate::sim_disk::images::{PAGE, SECTOR};
 use crate::sim_disk::{SimDisk, Unsynced};
 
 /// Recoveries of one kind and the other.
@@ -59,7 +63,40 @@ impl<'a> Check<'a> {
         if let Err(reason) = self.killed(&moment.disk, &moment.known) {
             wrong.push(format!("a killed process: {reason}"));
         }
+        if let Err(reason) = self.rotten(moment) {
+            wrong.push(format!("a flipped bit: {reason}"));
+        }
         wrong
+    }
+
+    /// A bit flips in a record that another one follows, and no mark says what was synced, as in a directory
+    /// of Apache's: this is never taken for the end.
+    fn rotten(&mut self, moment: &Moment) -> Result<(), String> {
+        let config = &self.recording.config;
+        let disk = moment.disk.image(PAGE, &mut || true);
+        let logs = data_dir::list(&disk, config)
+            .map_err(|error| error.to_string())?
+            .logs;
+        let Some((path, records)) = logs.into_iter().rev().find_map(|log| {
+            let records = whole_records(&disk, config, &log.path);
+            (records.len() > 1).then_some((log.path, records))
+        }) else {
+            return Ok(());
+        };
+        let (first, last) = (records[0], records[records.len() - 1]);
+        let mut content = disk.content(&path);
+        content[(first + self.prng.below(last - first)) as usize] ^= 1 << self.prng.below(8);
+        disk.put(&path, content);
+        let mark = config.log_dir.join("zkserver.synced");
+        if disk.paths().contains(&mark) {
+            disk.take(&mark);
+        }
+        self.counts.images += 1;
+        match recover(&disk, config, 7) {
+            Err(error) if error.is_damage() => Ok(()),
+            Err(error) => Err(error.to_string()),
+            Ok(_) => self.recover(&disk, &moment.known).map(|_| ()),
+        }
     }
 
     /// After a power cut nothing is unsynced: whatever is found stays.
@@ -99,7 +136,7 @@ impl<'a> Check<'a> {
         let (_, moment) = &moments[self.prng.below(moments.len() as u64) as usize];
         let odds = 1 + self.prng.below(15);
         let prng = &mut self.prng;
-        moment.image(crate::sim_disk::images::SECTOR, &mut || prng.below(16) < odds)
+        moment.image(SECTOR, &mut || prng.below(16) < odds)
     }
 
     fn recover(&self, disk: &SimDisk, known: &Known) -> Result<Found, String> {
@@ -179,6 +216,18 @@ impl Found {
             epochs: self.epochs.map(|epochs| (epochs, epochs)),
         }
     }
+}
+
+/// Where the records of a log begin, as far as they are whole.
+fn whole_records(disk: &SimDisk, config: &StorageConfig, path: &Path) -> Vec<u64> {
+    let Ok(mut reader) = LogReader::open(disk, path, config.record_bytes_max) else {
+        return Vec::new();
+    };
+    let mut offsets = Vec::new();
+    while let Ok(Step::Record { offset, .. }) = reader.next_record() {
+        offsets.push(offset);
+    }
+    offsets
 }
 
 /// What goes to learners is what was logged.

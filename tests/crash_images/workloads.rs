@@ -106,6 +106,7 @@ fn member(seed: u64) -> Recording {
     machine.truncate(to, seed + 3, epoch(4, 1, 50));
     machine.batch(any(5));
     machine.epochs(4, 4);
+    machine.epochs(5, 5);
     machine.restart();
     machine.finish()
 }

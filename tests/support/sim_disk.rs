@@ -48,6 +48,8 @@ struct State {
     /// Bytes that can still be written.
     room: Option<u64>,
     is_crashed: bool,
+    /// Reads return little, and now and then nothing but that they were interrupted.
+    is_choppy: bool,
     names: BTreeMap<PathBuf, usize>,
     durable_names: BTreeMap<PathBuf, usize>,
     renames: Vec<NameChange>,
@@ -97,6 +99,11 @@ impl SimDisk {
     /// Whether the machine has stopped.
     pub fn is_crashed(&self) -> bool {
         self.state().is_crashed
+    }
+
+    /// From here on a read returns some bytes, or is interrupted.
+    pub fn set_choppy(&self) {
+        self.state().is_choppy = true;
     }
 
     /// The disk fills up after so many more bytes.
@@ -375,7 +382,13 @@ impl DiskFile for SimFile {
         let state = self.disk.call("read_at", &self.path)?;
         let content = &state.inodes[self.inode].content;
         let rest = content.get(offset as usize..).unwrap_or_default();
-        let count = rest.len().min(buf.len());
+        let mut count = rest.len().min(buf.len());
+        if state.is_choppy {
+            if state.calls.is_multiple_of(3) {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            count = count.min(1 + state.calls as usize % 97);
+        }
         buf[..count].copy_from_slice(&rest[..count]);
         Ok(count)
     }
