@@ -11,7 +11,7 @@ mod history;
 #[path = "support/sim_disk.rs"]
 mod sim_disk;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use history::{History, config, describe, version_2};
 use sim_disk::{Fault, SimDisk, Unsynced};
@@ -21,6 +21,7 @@ use zkserver::storage::log_range::read_range;
 use zkserver::storage::log_truncate::{TruncateError, truncate};
 use zkserver::storage::log_writer::LogWriter;
 use zkserver::storage::recovery::{Recovered, recover};
+use zkserver::storage::snapshot_stream::Former;
 use zkserver::storage::{StorageConfig, data_dir, snapshot_stream, snapshot_writer};
 use zkserver::tree::{DataTree, SnapshotCursor};
 
@@ -54,12 +55,6 @@ fn append(log: &mut LogWriter<SimDisk>, history: &History, number: usize) {
 fn apply(tree: &mut DataTree, history: &History, number: usize) {
     let txn = zkserver::proto::txn::decode(history.txn(number)).unwrap();
     tree.process_txn(&txn.header, &txn.txn, &mut ());
-}
-
-fn tree_at(history: &History, number: usize) -> DataTree {
-    let mut tree = DataTree::new(7);
-    (1..=number).for_each(|number| apply(&mut tree, history, number));
-    tree
 }
 
 fn check(recovered: &Recovered, history: &History, number: usize) {
@@ -155,7 +150,7 @@ fn stream(tree: &mut DataTree, behind: &[u8]) -> Vec<u8> {
 #[test]
 fn a_snapshot_stream_is_read_to_its_end_and_not_beyond() {
     let history = History::new(4, 30);
-    let bytes = stream(&mut tree_at(&history, 25), b"next packet");
+    let bytes = stream(&mut history.tree(25), b"next packet");
     let receive = |bytes: &[u8]| snapshot_stream::receive(bytes, Zxid(25), 1 << 20, 9);
     let (tree, behind) = receive(&bytes).unwrap();
     history.assert_state(&tree, 25, &|| "received".into());
@@ -208,6 +203,33 @@ fn the_snapshot_of_a_fresh_apache_leader_is_read() {
 
 #[test]
 fn a_received_snapshot_takes_the_place_of_everything_in_one_step() {
+    install_everywhere(Former::Removed);
+    install_everywhere(Former::SetAside);
+}
+
+/// Logs and snapshots, by their content without the room behind it.
+fn histories(disk: &SimDisk) -> Vec<Vec<u8>> {
+    let names = ["log.", "snapshot."];
+    let is_meant = |path: &PathBuf| names.iter().any(|name| path.to_string_lossy().contains(name));
+    let paths = disk.paths().into_iter().filter(is_meant);
+    let content = |path: PathBuf| {
+        let mut content = disk.content(&path);
+        content.truncate(content.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1));
+        content
+    };
+    paths.map(content).collect()
+}
+
+/// How many files have names that no server reads.
+fn set_aside(disk: &SimDisk) -> usize {
+    let paths = disk.paths();
+    paths
+        .iter()
+        .filter(|path| path.to_string_lossy().contains("/damaged.1."))
+        .count()
+}
+
+fn install_everywhere(former: Former) {
     let (ours, theirs) = (History::new(5, 60), History::new(6, 60));
     let config = StorageConfig {
         log_dir: version_2(Path::new("/log")),
@@ -218,14 +240,19 @@ fn a_received_snapshot_takes_the_place_of_everything_in_one_step() {
         let mut crashes = 0;
         for call in 1.. {
             let disk = forty(&ours, &config).restart(Unsynced::Kept);
+            let before = histories(&disk);
             disk.set_fault(Fault::Crash(call));
-            let mut tree = tree_at(&theirs, zxid);
-            let done = snapshot_stream::install(&disk, &config, &mut tree).is_ok();
+            let mut tree = theirs.tree(zxid);
+            let done = snapshot_stream::install(&disk, &config, &mut tree, former).is_ok();
             if !disk.is_crashed() {
                 assert!(done);
                 disk.set_fault(Fault::None);
                 let listing = data_dir::list(&disk, &config).unwrap();
                 assert_eq!((listing.logs.len(), listing.snapshots.len()), (0, 1));
+                assert_eq!(
+                    set_aside(&disk),
+                    before.len() * usize::from(former == Former::SetAside)
+                );
                 check(
                     &recover(&disk.restart(Unsynced::Lost), &config, 7).unwrap(),
                     &theirs,
@@ -236,9 +263,13 @@ fn a_received_snapshot_takes_the_place_of_everything_in_one_step() {
             for mode in crash_modes(call) {
                 let disk = disk.restart(mode);
                 let found = recover(&disk, &config, 7).unwrap();
-                let is_new = describe(&found.tree) == describe(&tree_at(&theirs, zxid));
+                let is_new = describe(&found.tree) == describe(&theirs.tree(zxid));
                 if !is_new {
                     check(&found, &ours, LAST);
+                }
+                if former == Former::SetAside {
+                    let left = histories(&disk);
+                    assert!(before.iter().all(|content| left.contains(content)), "call {call}");
                 }
                 let again = recover(&disk.restart(Unsynced::Lost), &config, 7).unwrap();
                 assert_eq!(again.last_zxid, found.last_zxid);
@@ -343,5 +374,112 @@ fn epochs_that_do_not_fit_the_state_are_refused_or_repaired() {
             error.to_string().contains("acceptedEpoch should hold the number"),
             "{error}"
         );
+    }
+}
+
+/// What a member does to its directory at once: it cuts, replaces all, or promises.
+#[derive(Clone, Copy, Debug)]
+enum Act {
+    Cut,
+    Install,
+    Promise,
+}
+
+impl Act {
+    fn run(self, disk: &SimDisk, config: &StorageConfig, ours: &History, theirs: &History) -> bool {
+        match self {
+            Act::Cut => truncate(disk, config, ours.zxid(25), 7).is_ok(),
+            Act::Install => {
+                snapshot_stream::install(disk, config, &mut theirs.tree(50), Former::SetAside).is_ok()
+            }
+            Act::Promise => epochs::save(disk, &config.snap_dir, BEFORE, AFTER).is_ok(),
+        }
+    }
+
+    /// What is there afterwards; nothing else than before if it was not done.
+    fn check(self, disk: &SimDisk, config: &StorageConfig, histories: [&History; 2], is_done: bool) {
+        let [ours, theirs] = histories;
+        let found = recover(disk, config, 7).unwrap();
+        let last = found.last_zxid.0 as usize;
+        let is_before = ours.has_state(&found.tree, LAST);
+        let is_after = match self {
+            Act::Cut => last == 25 && ours.has_state(&found.tree, 25),
+            Act::Install => theirs.has_state(&found.tree, 50),
+            Act::Promise => is_before,
+        };
+        let is_between = matches!(self, Act::Cut) && last >= 25 && ours.has_state(&found.tree, last);
+        assert!(
+            is_after || (!is_done && (is_before || is_between)),
+            "{self:?} {last}"
+        );
+        let (found, _) = epochs::load(disk, &config.snap_dir, found.last_zxid).unwrap();
+        let is_promised = matches!(self, Act::Promise) && is_done;
+        assert!(
+            found.accepted
+                >= if is_promised {
+                    AFTER.accepted
+                } else {
+                    BEFORE.accepted
+                }
+        );
+        assert!(
+            found.current
+                >= if is_promised {
+                    AFTER.current
+                } else {
+                    BEFORE.current
+                }
+        );
+    }
+}
+
+const BEFORE: Epochs = Epochs {
+    accepted: Epoch(9),
+    current: Epoch(8),
+};
+const AFTER: Epochs = Epochs {
+    accepted: Epoch(12),
+    current: Epoch(11),
+};
+
+#[test]
+fn a_member_whose_disk_fails_or_fills_up_holds_what_it_held_or_what_it_said() {
+    let (ours, theirs) = (History::new(8, 60), History::new(9, 60));
+    let config = config(Path::new("/data"));
+    let prepared = forty(&ours, &config);
+    epochs::load(&prepared, &config.snap_dir, Zxid::ZERO).unwrap();
+    epochs::save(&prepared, &config.snap_dir, Epochs::default(), BEFORE).unwrap();
+    let judge = |act: Act, disk: &SimDisk, is_done: bool, seed: u64| {
+        for mode in crash_modes(seed) {
+            act.check(&disk.restart(mode), &config, [&ours, &theirs], is_done);
+        }
+    };
+    for act in [Act::Cut, Act::Install, Act::Promise] {
+        let mut failed = 0;
+        for call in 1.. {
+            let disk = prepared.restart(Unsynced::Kept);
+            disk.set_fault(Fault::FailOnce(call));
+            let is_done = act.run(&disk, &config, &ours, &theirs);
+            judge(act, &disk, is_done, call);
+            let is_over = disk.calls() < call;
+            let disk = prepared.restart(Unsynced::Kept);
+            disk.set_fault(Fault::FailFrom(call));
+            let is_done = act.run(&disk, &config, &ours, &theirs);
+            judge(act, &disk, is_done, call);
+            if is_over {
+                break;
+            }
+            failed += 1;
+        }
+        assert!(failed > 10, "{act:?}: {failed}");
+        for room in (0..).step_by(if matches!(act, Act::Promise) { 1 } else { 137 }) {
+            let disk = prepared.restart(Unsynced::Kept);
+            disk.set_room(Some(room));
+            let is_done = act.run(&disk, &config, &ours, &theirs);
+            judge(act, &disk, is_done, room);
+            if is_done {
+                break;
+            }
+        }
     }
 }

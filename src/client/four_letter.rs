@@ -21,6 +21,8 @@ use java_text::{address, date, double};
 pub trait ServerView {
     /// Whether requests are served. While they are not, nothing but this and the environment is asked for.
     fn is_serving(&self) -> bool;
+    /// Why they are not, if that does not end by itself.
+    fn damage(&self) -> Option<String>;
     /// `key=value` lines of `envi` in order; `zookeeper.version` comes first, since clients read no further.
     fn environment(&self) -> Vec<(String, String)>;
     /// The figures of `srvr`.
@@ -237,7 +239,7 @@ pub fn respond(word: FourLetterWord, rest: &[u8], whitelist: &Whitelist, server:
         // No digests are remembered.
         FourLetterWord::Hash if server.is_serving() => Ok(()),
         FourLetterWord::Hash => out.write_str(NOT_SERVING),
-        _ if !server.is_serving() => writeln!(out, "{NOT_SERVING}"),
+        _ if !server.is_serving() => not_serving(&mut out, server),
         FourLetterWord::Isro => out.write_str("rw"),
         FourLetterWord::Conf => conf(&mut out, server),
         FourLetterWord::Cons => cons(&mut out, server),
@@ -506,6 +508,15 @@ fn op_name(op: OpCode) -> &'static str {
         OpCode::WhoAmI => "HOMI",
         OpCode::GetEphemerals => "GETE",
         OpCode::Error | OpCode::Auth | OpCode::Sasl => "NA",
+    }
+}
+
+/// The reference's line; a damaged server says more.
+fn not_serving(out: &mut String, server: &dyn ServerView) -> std::fmt::Result {
+    writeln!(out, "{NOT_SERVING}")?;
+    match server.damage() {
+        Some(damage) => writeln!(out, "Damaged, waits for a leader's snapshot: {damage}"),
+        None => Ok(()),
     }
 }
 

@@ -346,6 +346,10 @@ pub(super) static ACTING_KEYS: &[Key] = &[
         "truncateApacheLearners",
         Rule::Bool(|d, v| d.config.ensemble.truncates_apache = v),
     ),
+    property(
+        "recovery.rejoin",
+        Rule::Bool(|d, v| d.config.ensemble.rejoins = v),
+    ),
     property("log.level", Rule::Word(set_log_level)),
     property("log.format", Rule::Word(set_log_format)),
 ];

@@ -234,6 +234,8 @@ pub struct EnsembleConfig {
     pub sync_asks_quorum: bool,
     /// `truncateApacheLearners` (our own key): learners that are Apache's are told to cut their log, too.
     pub truncates_apache: bool,
+    /// `recovery.rejoin` (our own key): a member with damaged logs or snapshots gets a leader's snapshot.
+    pub rejoins: bool,
 }
 
 /// Role of a server in the ensemble.
@@ -461,6 +463,7 @@ impl Default for EnsembleConfig {
             is_multi_address_enabled: false,
             sync_asks_quorum: true,
             truncates_apache: false,
+            rejoins: true,
         }
     }
 }

@@ -147,6 +147,13 @@ struct Search {
     timers: Timers,
 }
 
+impl Search {
+    /// Whether this server has no vote this time.
+    fn is_voteless(&self) -> bool {
+        self.init.zxid == NO_HISTORY
+    }
+}
+
 impl ElectionConfig {
     /// With the reference's times.
     pub fn new(me: ServerId, members: Members, is_observer: bool) -> ElectionConfig {
@@ -217,6 +224,10 @@ impl Election {
             Input::EpochJoined { epoch } => {
                 if self.search.is_none() {
                     self.vote.peer_epoch = epoch;
+                    if self.state == PeerState::Observing && !self.config.is_observer {
+                        // It has the leader's history now, and counts among its followers.
+                        self.state = PeerState::Following;
+                    }
                 }
             }
         }
@@ -282,7 +293,7 @@ impl Election {
         }
         if self.search.is_none() {
             if notification.state == PeerState::Looking {
-                if self.state == PeerState::Leading {
+                if self.state == PeerState::Leading && notification.zxid != NO_HISTORY {
                     out.push(Output::VoterLooking(from));
                 }
                 out.push(self.notify(from));
@@ -302,8 +313,11 @@ impl Election {
     /// A vote of this round or a later one.
     fn on_looking(&mut self, now: Millis, from: ServerId, theirs: Vote, out: &mut Vec<Output>) {
         let Some(search) = &mut self.search else { return };
-        // The zxid of a server that may have lost its data.
-        if theirs.zxid == Zxid(-1) || search.init.zxid == Zxid(-1) {
+        if search.is_voteless() {
+            // There may be a leader to ask for soon.
+            return search.timers.hasten(now, &self.config);
+        }
+        if theirs.zxid == NO_HISTORY {
             return;
         }
         if theirs.election_epoch > self.vote.election_epoch {
@@ -343,10 +357,10 @@ impl Election {
             search.received.insert(from, Ballot { version: 0, ..ballot });
         }
         search.settled.insert(from, ballot);
-        let me = self.config.me;
+        let (me, is_voteless) = (self.config.me, search.is_voteless());
         let is_elected = |tally: &Tally| {
             let leads = if vote.leader == me {
-                is_this_round
+                is_this_round && !is_voteless
             } else {
                 tally.is_leading(vote.leader)
             };
@@ -389,6 +403,9 @@ impl Election {
     fn settle(&mut self, now: Millis, out: &mut Vec<Output>) {
         let Some(search) = &mut self.search else { return };
         let ballot = Ballot::looking(self.vote);
+        if search.is_voteless() {
+            return;
+        }
         if !search.received.has_quorum(&self.verifier, &ballot) {
             return search.timers.cancel_finalize();
         }
@@ -405,9 +422,10 @@ impl Election {
     }
 
     fn decide(&mut self, vote: Vote, out: &mut Vec<Output>) {
+        let is_voteless = self.search.as_ref().is_some_and(Search::is_voteless);
         self.state = if vote.leader == self.config.me {
             PeerState::Leading
-        } else if self.config.is_observer {
+        } else if self.config.is_observer || is_voteless {
             PeerState::Observing
         } else {
             PeerState::Following
@@ -485,6 +503,9 @@ impl Election {
     }
 }
 
+/// The zxid of a server that may have lost what it has acknowledged: nobody counts its vote, Apache's servers
+/// neither, and it counts none, but joins a leader that others follow (ZOOKEEPER-261).
+pub const NO_HISTORY: Zxid = Zxid(-1);
 /// Pause before the same answer goes to the same server again.
 const REPLY_PAUSE_MS: u64 = 10;
 /// Rounds beyond this are lies: counting up to it takes longer than servers live.

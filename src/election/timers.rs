@@ -38,6 +38,12 @@ impl Timers {
         true
     }
 
+    /// The next time is soon: something is happening among the others.
+    pub fn hasten(&mut self, now: Millis, config: &ElectionConfig) {
+        self.interval_ms = config.min_interval_ms;
+        self.resend_at = self.resend_at.min(now + Millis(self.interval_ms));
+    }
+
     /// Whether to dial those that cannot be reached. The pause stays short: after a partition heals,
     /// nothing else brings its sides together.
     pub fn dial(&mut self, now: Millis) -> bool {

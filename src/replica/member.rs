@@ -25,6 +25,8 @@ pub struct MemberConfig {
     pub accepted_epoch: Epoch,
     /// The `currentEpoch` file.
     pub current_epoch: Epoch,
+    /// Its logs or snapshots are damaged: what is known here is not all that this server has acknowledged.
+    pub is_damaged: bool,
     /// The newest transactions; they end where the tree does.
     pub committed_log: CommittedLog,
 }
@@ -43,6 +45,9 @@ pub(super) struct Member {
     pub rest: Option<Rest>,
     /// The next learner asks for a snapshot.
     pub needs_snapshot: bool,
+    /// What this server has acknowledged is not all on its disk: it has no vote until a snapshot of a leader,
+    /// whom the others have elected, is.
+    pub is_damaged: bool,
     /// Said by the election and the role, and not done yet.
     pub election_outputs: Vec<election::Output>,
     pub zab_outputs: Vec<zab::Output>,
@@ -120,7 +125,8 @@ impl Member {
                 uncommitted: Vec::new(),
                 handover: None,
             }),
-            needs_snapshot: false,
+            needs_snapshot: config.is_damaged,
+            is_damaged: config.is_damaged,
             election_outputs: Vec::new(),
             zab_outputs: Vec::new(),
             owners: HashMap::with_hasher(foldhash::fast::FixedState::with_seed(hash_seed)),

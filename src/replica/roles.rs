@@ -167,6 +167,12 @@ impl Replica {
         // Who holds any state of an epoch holds all that the epoch began with, as after a restart.
         member.epochs.1 = member.epochs.1.max(last.epoch());
         let (zxid, peer_epoch) = (last, member.epochs.1.0);
+        if member.is_damaged {
+            tracing::warn!("LOOKING without a vote, for a leader whose snapshot replaces what is damaged");
+            let zxid = election::NO_HISTORY;
+            member.elect(now, election::Input::Start { zxid, peer_epoch });
+            return self.publish();
+        }
         match rest.handover.take() {
             Some(Handover {
                 leader,
@@ -378,9 +384,11 @@ impl Replica {
         let old = mem::replace(&mut *self.shared.tree.write(), *tree);
         outputs.list.push(Output::DropTree(Box::new(old)));
         self.prep.clear();
+        *self.shared.damage.lock() = None;
         let Ensemble::Member(member) = &mut self.ensemble else {
             return;
         };
+        member.is_damaged = false;
         member.replacement = None;
         match &mut member.rest {
             // The role ended while the log was at it.

@@ -29,14 +29,14 @@ use crate::client::four_letter::{Conf, Whitelist};
 use crate::clock::Millis;
 use crate::config::ServerConfig;
 use crate::config::server_config::{self, FourLetterConfig, SnapshotCompression};
-use crate::ids::ServerId;
+use crate::ids::{ServerId, Zxid};
 use crate::prep::PrepConfig;
 use crate::replica::{Replica, ReplicaConfig};
 use crate::session::tracker::SessionTracker;
 use crate::shared::Shared;
 use crate::storage::data_dir::{self, DataDirLock};
 use crate::storage::epochs::Epochs;
-use crate::storage::recovery::{self, DigestMismatch, Recovered, TornTail};
+use crate::storage::recovery::{self, DigestMismatch, Recovered, RecoveryReport, TornTail};
 use crate::storage::{Compression, StorageConfig};
 use crate::tree::DataTree;
 
@@ -79,30 +79,27 @@ pub async fn start(config: &ServerConfig) -> Result<Running, StartError> {
     let storage = storage_config(config);
     let lock = data_dir::open(&OsDisk, &storage).map_err(StartError::DataDir)?;
     let listener = listen::client_listener(&config.client_port)?;
-    let mut recovered = recovery::recover(&OsDisk, &storage, seed).map_err(StartError::Recovery)?;
-    report(&recovered, clock.now().mono);
     let is_member = config.ensemble.is_distributed();
-    if is_member {
-        ensemble::show_members(config, &mut recovered.tree, clock.now());
-    }
-    let shared = shared_state(config, &mut recovered, seed);
+    let Found {
+        mut recovered,
+        epochs,
+        damage,
+    } = find_history(config, &storage, seed, clock)?;
+    let is_damaged = damage.is_some();
+    let shared = shared_state(config, &mut recovered, damage, seed);
     let (core, inbox) = core_thread::channel();
-    let (epochs, peers, quorum) = match is_member {
+    let (peers, quorum) = match is_member {
         true => {
-            let epochs = ensemble::load_epochs(&storage, recovered.last_zxid)?;
             let (peers, quorum) = ensemble::connect(config, &storage, &core, seed).await?;
-            (epochs, Some(peers), Some(quorum))
+            (Some(peers), Some(quorum))
         }
-        false => (Epochs::default(), None, None),
+        false => (None, None),
     };
+    let member = is_member.then(|| ensemble::member_config(config, epochs, recovered, is_damaged));
     let (settings, now) = (replica_config(config, seed), clock.now());
-    let replica = match is_member {
-        true => {
-            let member =
-                ensemble::member_config(config, epochs, recovered.committed_tail, recovered.last_zxid);
-            Replica::member(Arc::clone(&shared), settings, member, now, seed)
-        }
-        false => Replica::new(Arc::clone(&shared), settings, now, seed),
+    let replica = match member {
+        Some(member) => Replica::member(Arc::clone(&shared), settings, member, now, seed),
+        None => Replica::new(Arc::clone(&shared), settings, now, seed),
     };
     let (log, log_thread) = {
         let setup = LogSetup {
@@ -110,6 +107,7 @@ pub async fn start(config: &ServerConfig) -> Result<Running, StartError> {
             config: storage.clone(),
             epochs,
             hash_seed: seed,
+            is_damaged,
             warning_threshold_ms: config.storage.fsync_warning_threshold_ms.into(),
         };
         log_thread::spawn(setup, core.clone(), Arc::clone(&shared), clock)?
@@ -143,14 +141,68 @@ pub async fn start(config: &ServerConfig) -> Result<Running, StartError> {
     })
 }
 
+/// What a server begins with.
+struct Found {
+    recovered: Recovered,
+    /// Of a member of an ensemble.
+    epochs: Epochs,
+    /// Why a member cannot use its logs and snapshots.
+    damage: Option<String>,
+}
+
+/// Reads the data directory, and says what was found.
+fn find_history(
+    config: &ServerConfig,
+    storage: &StorageConfig,
+    seed: u64,
+    clock: Clock,
+) -> Result<Found, StartError> {
+    let is_member = config.ensemble.is_distributed();
+    let mut found = match recovery::recover(&OsDisk, storage, seed) {
+        Ok(recovered) => {
+            report(&recovered, clock.now().mono);
+            let epochs = match is_member {
+                true => ensemble::load_epochs(storage, recovered.last_zxid)?,
+                false => Epochs::default(),
+            };
+            Found {
+                recovered,
+                epochs,
+                damage: None,
+            }
+        }
+        Err(error) if is_member && config.ensemble.rejoins && error.is_damage() => Found {
+            epochs: ensemble::epochs_beside_damage(config, storage, &error)?,
+            recovered: Recovered {
+                tree: DataTree::new(seed),
+                last_zxid: Zxid::ZERO,
+                committed_tail: Vec::new(),
+                report: RecoveryReport::default(),
+            },
+            damage: Some(error.to_string()),
+        },
+        Err(error) => return Err(StartError::Recovery(error)),
+    };
+    if is_member {
+        ensemble::show_members(config, &mut found.recovered.tree, clock.now());
+    }
+    Ok(found)
+}
+
 /// What the threads share, around the tree that was recovered.
-fn shared_state(config: &ServerConfig, recovered: &mut Recovered, seed: u64) -> Arc<Shared> {
+fn shared_state(
+    config: &ServerConfig,
+    recovered: &mut Recovered,
+    damage: Option<String>,
+    seed: u64,
+) -> Arc<Shared> {
     let tick = Millis(u64::from(config.session.tick_time_ms));
     let tree = std::mem::replace(&mut recovered.tree, DataTree::empty(seed));
     let shared = Shared::new(tree, SessionTracker::new(tick, seed), seed);
     let (metrics, report) = (&shared.metrics, &recovered.report);
     metrics.startup_txns_loaded.record(report.txns_replayed);
     metrics.digest_mismatches_count.add(report.digest_mismatches);
+    *shared.damage.lock() = damage;
     Arc::new(shared)
 }
 

@@ -21,6 +21,7 @@ use crate::quorum::members::{MemberAddress, Members};
 use crate::replica::MemberConfig;
 use crate::storage::StorageConfig;
 use crate::storage::epochs::{self, Epochs};
+use crate::storage::recovery::{Recovered, RecoveryError};
 use crate::tree::DataTree;
 use crate::zab::{COMMIT_LOG_COUNT, CommittedLog, ZabConfig};
 
@@ -41,6 +42,27 @@ pub fn load_epochs(storage: &StorageConfig, last: Zxid) -> Result<Epochs, StartE
     Ok(epochs)
 }
 
+/// The epochs of a member whose logs or snapshots are damaged. It starts without them, has no vote, and waits
+/// for a leader's snapshot to take their place; this is said here.
+pub fn epochs_beside_damage(
+    config: &ServerConfig,
+    storage: &StorageConfig,
+    damage: &RecoveryError,
+) -> Result<Epochs, StartError> {
+    let epochs = epochs::load_beside_damage(&OsDisk, &storage.snap_dir).map_err(|error| {
+        tracing::error!("{damage}");
+        StartError::Epochs(error)
+    })?;
+    let others = config.ensemble.servers.len() - 1;
+    tracing::error!(
+        "{damage}. Meanwhile this server goes on without a vote, and waits for a snapshot of a leader that \
+         the other {others} servers elect; the damaged files stay as they are until it is installed, and are \
+         then set aside. If the others cannot elect one without this server, restore its files or theirs \
+         from a backup. With recovery.rejoin=false this server ends instead"
+    );
+    Ok(epochs)
+}
+
 /// The list of servers, in `/zookeeper/config`.
 pub fn show_members(config: &ServerConfig, tree: &mut DataTree, now: Now) {
     let members = members(&config.ensemble);
@@ -52,7 +74,13 @@ pub fn show_members(config: &ServerConfig, tree: &mut DataTree, now: Now) {
 }
 
 /// For the replica.
-pub fn member_config(config: &ServerConfig, epochs: Epochs, tail: Vec<Bytes>, last: Zxid) -> MemberConfig {
+pub fn member_config(
+    config: &ServerConfig,
+    epochs: Epochs,
+    recovered: Recovered,
+    is_damaged: bool,
+) -> MemberConfig {
+    let (tail, last) = (recovered.committed_tail, recovered.last_zxid);
     let ensemble = &config.ensemble;
     let members = members(ensemble);
     let me = my_id(ensemble);
@@ -68,6 +96,7 @@ pub fn member_config(config: &ServerConfig, epochs: Epochs, tail: Vec<Bytes>, la
         leader_serves: ensemble.leader_serves,
         accepted_epoch: epochs.accepted,
         current_epoch: epochs.current,
+        is_damaged,
         committed_log: CommittedLog::recovered(tail, last, entries_max),
     }
 }

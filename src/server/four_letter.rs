@@ -90,6 +90,10 @@ impl ServerView for View<'_> {
         is_active && self.shared().is_serving.load(Relaxed)
     }
 
+    fn damage(&self) -> Option<String> {
+        self.shared().damage.lock().clone()
+    }
+
     fn environment(&self) -> Vec<(String, String)> {
         environment()
     }

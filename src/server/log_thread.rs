@@ -18,6 +18,7 @@ use crate::storage::disk::{Disk, DiskError};
 use crate::storage::epochs::{self, Epochs};
 use crate::storage::log_truncate::truncate;
 use crate::storage::log_writer::LogWriter;
+use crate::storage::snapshot_stream::{Former, Installed};
 use crate::storage::{StorageConfig, snapshot_stream};
 use crate::tree::DataTree;
 use crate::zab::LogEntry;
@@ -49,6 +50,8 @@ pub struct LogSetup<D: Disk> {
     pub epochs: Epochs,
     /// For a tree that is read again.
     pub hash_seed: u64,
+    /// The logs and snapshots that are there cannot be used: what takes their place sets them aside.
+    pub is_damaged: bool,
     /// A slower sync is logged.
     pub warning_threshold_ms: u64,
 }
@@ -195,10 +198,23 @@ impl<D: Disk> Log<D> {
 
     fn install(&mut self, mut tree: Box<DataTree>) {
         self.close_log();
-        match snapshot_stream::install(&self.setup.disk, &self.setup.config, &mut tree) {
-            Ok(file) => {
+        let former = match self.setup.is_damaged {
+            true => Former::SetAside,
+            false => Former::Removed,
+        };
+        match snapshot_stream::install(&self.setup.disk, &self.setup.config, &mut tree, former) {
+            Ok(Installed { file, aside }) => {
                 let path = file.path.display();
                 tracing::info!(file = %path, bytes = file.len, "installed the leader's snapshot");
+                if let Some(first) = aside.first() {
+                    tracing::warn!(
+                        "the damaged files are kept as {} and {} more of that form; nothing reads them: \
+                         remove them when they are no longer wanted",
+                        first.display(),
+                        aside.len() - 1
+                    );
+                }
+                self.setup.is_damaged = false;
                 self.report(Input::TreeReplaced(tree));
             }
             Err(error) => end_process(&format!("cannot install the leader's snapshot: {error}")),

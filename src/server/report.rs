@@ -34,7 +34,10 @@ pub async fn run(notifier: Arc<Notifier>, mut report: Report) {
     let (mut last_status, mut last_beats, mut is_ready) = (String::new(), None, false);
     loop {
         let is_serving = *report.serving.borrow_and_update();
-        let status = status_line(is_serving, &report.shared.role.lock());
+        let status = match report.shared.damage.lock().as_deref() {
+            Some(damage) => format!("damaged, waits for a leader's snapshot: {damage}"),
+            None => status_line(is_serving, &report.shared.role.lock()),
+        };
         if is_serving && !is_ready {
             is_ready = true;
             notifier.ready(&status);

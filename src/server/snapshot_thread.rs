@@ -154,9 +154,17 @@ impl<D: Disk> Snapshots<D> {
         self.core.submit(vec![Input::SnapshotTaken]);
     }
 
-    /// Removes old files, and says when to do it again.
+    /// Removes old files, unless they are all there is left of a history, and says when to do it again.
     fn purge_now(&self) -> Option<crate::clock::Millis> {
         let schedule = self.purge?;
+        if self.shared.damage.lock().is_none() {
+            self.purge(schedule);
+        }
+        let interval = crate::clock::Millis(schedule.interval.as_millis() as u64);
+        Some(self.clock.now().mono + interval)
+    }
+
+    fn purge(&self, schedule: PurgeSchedule) {
         match purge::purge(&self.disk, &self.config, schedule.retain) {
             Ok(purged) => {
                 for path in purged.removed {
@@ -169,8 +177,6 @@ impl<D: Disk> Snapshots<D> {
             }
             Err(error) => tracing::error!(%error, "cannot remove old snapshots and logs"),
         }
-        let interval = crate::clock::Millis(schedule.interval.as_millis() as u64);
-        Some(self.clock.now().mono + interval)
     }
 }
 

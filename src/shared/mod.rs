@@ -55,6 +55,8 @@ pub struct Shared {
     pub is_serving: AtomicBool,
     /// What this server is in its ensemble. Published by the core.
     pub role: Mutex<RoleStatus>,
+    /// Why the logs and snapshots cannot be used, as long as a leader's snapshot is waited for.
+    pub damage: Mutex<Option<String>>,
     /// For log lines that a client could flood.
     pub line_limiters: LineLimiters,
 }
@@ -74,6 +76,7 @@ impl Shared {
             outstanding: AtomicUsize::new(0),
             is_serving: AtomicBool::new(false),
             role: Mutex::new(RoleStatus::default()),
+            damage: Mutex::new(None),
             line_limiters: LineLimiters::default(),
         }
     }

@@ -2,7 +2,7 @@
 //! (QuorumPeer.loadDataBase, AtomicFileOutputStream).
 //!
 //! Decimal digits and nothing else, replaced as a whole. `acceptedEpoch` is replaced first, so that no crash
-//! leaves it below the other.
+//! leaves it below the other, and `zkserver.epochs`, which says that neither may say less, last.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -38,6 +38,31 @@ pub enum EpochsError {
         path: PathBuf,
         /// Its beginning.
         found: String,
+    },
+    /// It was there once.
+    #[error(
+        "{} is missing, but this server has been a member of an ensemble before: restore it, or move this \
+         server's version-2 directories away and let it copy the leader's state",
+        .path.display()
+    )]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It says less than it did.
+    #[error(
+        "{} holds {found}, but {saved} was saved there, as zkserver.epochs beside it says: it is damaged, or \
+         was restored from a backup. Write {saved} into it if all of the directory is of one time, or move \
+         this server's version-2 directories away and let it copy the leader's state",
+        .path.display()
+    )]
+    WentBack {
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        found: i64,
+        /// What it said.
+        saved: i64,
     },
     /// More is held than was promised.
     #[error(
@@ -76,6 +101,7 @@ pub fn load<D: Disk>(disk: &D, snap_dir: &Path, last: Zxid) -> Result<(Epochs, b
     let of_state = last.epoch();
     let accepted = read(disk, &snap_dir.join(ACCEPTED))?;
     let current = read(disk, &snap_dir.join(CURRENT))?;
+    let saved = check_saved(disk, snap_dir, accepted, current)?;
     let mut epochs = Epochs {
         accepted: accepted.unwrap_or(of_state),
         current: current.unwrap_or(of_state),
@@ -99,7 +125,55 @@ pub fn load<D: Disk>(disk: &D, snap_dir: &Path, last: Zxid) -> Result<(Epochs, b
     if current != Some(epochs.current) {
         replace(disk, snap_dir, CURRENT, &epochs.current.0.to_string())?;
     }
+    if saved != Some(epochs) {
+        replace(disk, snap_dir, SAVED, &saved_text(epochs))?;
+    }
     Ok((epochs, is_repaired))
+}
+
+/// Reads both files beside logs or snapshots that are damaged: nothing else tells what was promised, so both
+/// have to be there.
+pub fn load_beside_damage<D: Disk>(disk: &D, snap_dir: &Path) -> Result<Epochs, EpochsError> {
+    for name in [ACCEPTED, CURRENT] {
+        let path = snap_dir.join(name);
+        if read(disk, &path)?.is_none() {
+            return Err(EpochsError::Missing { path });
+        }
+    }
+    load(disk, snap_dir, Zxid::ZERO).map(|(epochs, _)| epochs)
+}
+
+/// Neither file says less than it did, as far as that is known; what is known.
+fn check_saved<D: Disk>(
+    disk: &D,
+    snap_dir: &Path,
+    accepted: Option<Epoch>,
+    current: Option<Epoch>,
+) -> Result<Option<Epochs>, EpochsError> {
+    let missing = |name| EpochsError::Missing {
+        path: snap_dir.join(name),
+    };
+    // The promise is saved first, always.
+    if accepted.is_none() && current.is_some() {
+        return Err(missing(ACCEPTED));
+    }
+    let Some(saved) = read_saved(disk, &snap_dir.join(SAVED))? else {
+        return Ok(None);
+    };
+    for (name, found, saved) in [
+        (ACCEPTED, accepted, saved.accepted),
+        (CURRENT, current, saved.current),
+    ] {
+        let found = found.ok_or_else(|| missing(name))?;
+        if found < saved {
+            return Err(EpochsError::WentBack {
+                path: snap_dir.join(name),
+                found: found.0,
+                saved: saved.0,
+            });
+        }
+    }
+    Ok(Some(saved))
 }
 
 /// Makes both files durable. What `saved` says already is not written again.
@@ -118,10 +192,37 @@ pub fn save<D: Disk>(disk: &D, snap_dir: &Path, saved: Epochs, epochs: Epochs) -
     if saved.current != epochs.current {
         replace(disk, snap_dir, CURRENT, &epochs.current.0.to_string())?;
     }
+    if saved != epochs {
+        replace(disk, snap_dir, SAVED, &saved_text(epochs))?;
+    }
     Ok(())
 }
 
 fn read<D: Disk>(disk: &D, path: &Path) -> Result<Option<Epoch>, EpochsError> {
+    let Some(text) = read_text(disk, path)? else {
+        return Ok(None);
+    };
+    match text.trim().parse::<i64>() {
+        Ok(epoch) if (0..=i64::from(i32::MAX)).contains(&epoch) => Ok(Some(Epoch(epoch))),
+        Ok(_) | Err(_) => Err(EpochsError::NotANumber {
+            path: path.to_path_buf(),
+            found: text,
+        }),
+    }
+}
+
+/// What was saved last, as the file of our own says; `None` if there is none, or it is damaged.
+fn read_saved<D: Disk>(disk: &D, path: &Path) -> Result<Option<Epochs>, DiskError> {
+    let text = read_text(disk, path)?.unwrap_or_default();
+    let mut numbers = text.split(' ').map(|word| word.parse().ok().map(Epoch));
+    let (Some(Some(accepted)), Some(Some(current))) = (numbers.next(), numbers.next()) else {
+        return Ok(None);
+    };
+    let epochs = Epochs { accepted, current };
+    Ok((text == saved_text(epochs)).then_some(epochs))
+}
+
+fn read_text<D: Disk>(disk: &D, path: &Path) -> Result<Option<String>, DiskError> {
     if !disk.exists(path).doing("look for", path)? {
         return Ok(None);
     }
@@ -129,14 +230,13 @@ fn read<D: Disk>(disk: &D, path: &Path) -> Result<Option<Epoch>, EpochsError> {
     let mut bytes = Vec::new();
     let mut head = FileReader::new(file).take(FILE_BYTES_MAX);
     head.read_to_end(&mut bytes).doing("read", path)?;
-    let text = String::from_utf8_lossy(&bytes);
-    match text.trim().parse::<i64>() {
-        Ok(epoch) if (0..=i64::from(i32::MAX)).contains(&epoch) => Ok(Some(Epoch(epoch))),
-        Ok(_) | Err(_) => Err(EpochsError::NotANumber {
-            path: path.to_path_buf(),
-            found: text.into_owned(),
-        }),
-    }
+    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// Both numbers and their sum, so that damage is told from another number.
+fn saved_text(epochs: Epochs) -> String {
+    let numbers = format!("{} {}", epochs.accepted.0, epochs.current.0);
+    format!("{numbers} {:08x}", crc32fast::hash(numbers.as_bytes()))
 }
 
 /// Replaces a small file as a whole: after a crash it is the old or the new one. Durable when it returns.
@@ -152,4 +252,7 @@ pub(super) fn replace<D: Disk>(disk: &D, dir: &Path, name: &str, text: &str) -> 
 
 const ACCEPTED: &str = "acceptedEpoch";
 const CURRENT: &str = "currentEpoch";
+/// Both as they were saved last, with a checksum: the other two files have none, and a promise that a flipped
+/// bit makes smaller would be broken.
+const SAVED: &str = "zkserver.epochs";
 const FILE_BYTES_MAX: u64 = 64;

@@ -6,12 +6,13 @@
 //! one batch.
 
 use super::StorageConfig;
+use super::data_dir::{LogFile, log_name};
 use super::disk::{Disk, DiskContext, DiskFile};
 use super::log_reader::LogReader;
 use super::log_writer::UNSYNCED_BYTES_MAX;
-use super::record::{Damage, RECORD_OVERHEAD, RECORD_PREFIX_BYTES, RecordPrefix};
+use super::record::{Damage, LOG_HEADER_BYTES, RECORD_OVERHEAD, RECORD_PREFIX_BYTES, RecordPrefix};
 use super::recovery::{RecoveryError, RecoveryReport, TornTail};
-use super::replay::LogEnd;
+use super::replay::{LogEnd, Replay};
 use super::synced_mark::Synced;
 use crate::ids::Zxid;
 use crate::mutants::{self, Mutant};
@@ -21,11 +22,14 @@ use crate::mutants::{self, Mutant};
 pub(super) fn repair<D: Disk>(
     disk: &D,
     config: &StorageConfig,
-    ends: &[LogEnd],
-    last: Zxid,
+    logs: &[LogFile],
+    replay: &Replay,
     report: &mut RecoveryReport,
 ) -> Result<(), RecoveryError> {
+    let Replay { ends, last, .. } = replay;
+    let last = *last;
     let synced = Synced::load(disk, &config.log_dir);
+    check_newest(config, logs, last, synced)?;
     // All is judged before anything is touched: a refused directory stays as it was found.
     let mut newest = Vec::new();
     for end in ends.iter().rev() {
@@ -50,6 +54,28 @@ pub(super) fn repair<D: Disk>(
         }
     }
     Ok(())
+}
+
+/// The log that was written last is there, if anything of it was synced: nothing but a cut or an installation
+/// takes it away, and they take the mark back before.
+fn check_newest(
+    config: &StorageConfig,
+    logs: &[LogFile],
+    last: Zxid,
+    synced: Option<Synced>,
+) -> Result<(), RecoveryError> {
+    match synced {
+        Some(Synced { log, bytes })
+            if bytes > LOG_HEADER_BYTES && logs.last().is_none_or(|newest| newest.zxid < log) =>
+        {
+            Err(RecoveryError::SyncedMissing {
+                path: config.log_dir.join(log_name(log)),
+                synced: bytes,
+                last,
+            })
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// Cuts what is behind the last record, and makes durable what was only read: a process that was killed had

@@ -169,6 +169,22 @@ pub enum RecoveryError {
         /// The last good transaction.
         last: Zxid,
     },
+    /// The newest log is missing.
+    #[error(
+        "{} is missing: {synced} bytes of it were synced, and without it the last transaction is {last}, so \
+         acknowledged ones would be lost. Restore the file from a backup, or in an ensemble move this \
+         server's version-2 directories away and let it copy the leader's state. If Apache ZooKeeper has cut \
+         this log meanwhile, remove zkserver.synced beside it",
+        .path.display()
+    )]
+    SyncedMissing {
+        /// The log.
+        path: PathBuf,
+        /// How much of it was synced.
+        synced: u64,
+        /// The last transaction that is left.
+        last: Zxid,
+    },
     /// A log is missing.
     #[error(
         "{} goes on with transaction {found} at offset {offset}, but the one before it is {last}: the \
@@ -204,6 +220,24 @@ pub enum RecoveryError {
     },
 }
 
+impl RecoveryError {
+    /// Whether logs or snapshots are damaged, so that what they held has to come from somewhere else. Other
+    /// errors are for the operator: nothing is known to be lost.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            RecoveryError::NoUsableSnapshot { .. }
+            | RecoveryError::SnapshotLost { .. }
+            | RecoveryError::Damaged { .. }
+            | RecoveryError::SyncedLost { .. }
+            | RecoveryError::SyncedMissing { .. }
+            | RecoveryError::Gap { .. } => true,
+            RecoveryError::Disk(_) | RecoveryError::NoSnapshot { .. } | RecoveryError::Undecodable { .. } => {
+                false
+            }
+        }
+    }
+}
+
 impl RecoveryReport {
     /// Adds a sentence for the operator.
     pub(super) fn warn(&mut self, warning: String) {
@@ -219,7 +253,9 @@ pub fn recover<D: Disk>(
     hash_seed: u64,
 ) -> Result<Recovered, RecoveryError> {
     let mut report = RecoveryReport::default();
-    snapshot_stream::finish_install(disk, config)?;
+    for path in snapshot_stream::finish_install(disk, config)? {
+        report.warn(format!("a damaged file was set aside as {}", path.display()));
+    }
     snapshot_writer::remove_temporary(disk, &config.snap_dir)?;
     let listing = data_dir::list(disk, config)?;
     report.warnings.extend(listing.warnings());
@@ -232,7 +268,7 @@ pub fn recover<D: Disk>(
             source,
         });
     }
-    log_repair::repair(disk, config, &replay.ends, replay.last, &mut report)?;
+    log_repair::repair(disk, config, &listing.logs, &replay, &mut report)?;
     settle(disk, config, report.snapshot.as_ref())?;
     replay.finish(&mut report);
     let last_zxid = replay.last;

@@ -7,7 +7,7 @@
 //! history.
 
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::StorageConfig;
 use super::data_dir::{self, SnapshotFile, parse_snapshot_name, snapshot_name};
@@ -15,6 +15,7 @@ use super::disk::{Disk, DiskContext, DiskError, FileReader};
 use super::epochs;
 use super::snapshot_reader::{SnapshotError, read_wire};
 use super::snapshot_writer::{CHUNK_BYTES, encode_lists, write_temporary};
+use super::synced_mark::Synced;
 use crate::ids::Zxid;
 use crate::proto::jute::Put;
 use crate::proto::quorum::SNAPSHOT_SIGNATURE;
@@ -48,13 +49,32 @@ pub fn receive<R: Read>(
     Ok((tree, behind))
 }
 
+/// What becomes of the files whose place a received tree takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Former {
+    /// They go.
+    Removed,
+    /// They are damaged and may be wanted: they get names that no server reads.
+    SetAside,
+}
+
+/// What an installation did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Installed {
+    /// The snapshot that holds the tree.
+    pub file: SnapshotFile,
+    /// The new names of what was set aside.
+    pub aside: Vec<PathBuf>,
+}
+
 /// Puts a received tree in the place of all logs and snapshots; durable when it returns. No log may be open
 /// for writing. An error is final: the process must end.
 pub fn install<D: Disk>(
     disk: &D,
     config: &StorageConfig,
     tree: &mut DataTree,
-) -> Result<SnapshotFile, DiskError> {
+    former: Former,
+) -> Result<Installed, DiskError> {
     let head = tree.snapshot_begin();
     let temporary = config.snap_dir.join(TEMPORARY_NAME);
     let mut cursor = SnapshotCursor::default();
@@ -68,56 +88,138 @@ pub fn install<D: Disk>(
     tree.snapshot_end();
     let len = written?;
     let name = snapshot_name(head.zxid, config.compression);
+    // The mark must not outlive a crash that the snapshot does not.
+    disk.sync_dir(&config.snap_dir).doing("sync", &config.snap_dir)?;
     // From here on the old state is given up.
-    epochs::replace(disk, &config.snap_dir, MARK_NAME, &name)?;
-    finish_install(disk, config)?;
-    Ok(SnapshotFile {
+    let mark = Mark {
+        aside: match former {
+            Former::Removed => None,
+            Former::SetAside => Some(next_aside(disk, config)?),
+        },
+        name,
+    };
+    epochs::replace(disk, &config.snap_dir, MARK_NAME, &mark.to_text())?;
+    let aside = finish_install(disk, config)?;
+    let file = SnapshotFile {
         zxid: head.zxid,
         compression: config.compression,
-        path: config.snap_dir.join(name),
+        path: config.snap_dir.join(mark.name),
         len,
-    })
+    };
+    Ok(Installed { file, aside })
 }
 
 /// Does what is left of an installation that a crash has interrupted; to be called before anything is read.
-pub fn finish_install<D: Disk>(disk: &D, config: &StorageConfig) -> Result<(), DiskError> {
+/// The new names of what is set aside.
+pub fn finish_install<D: Disk>(disk: &D, config: &StorageConfig) -> Result<Vec<PathBuf>, DiskError> {
     let dir = &config.snap_dir;
     let (mark, temporary) = (dir.join(MARK_NAME), dir.join(TEMPORARY_NAME));
-    let Some(name) = read_mark(disk, &mark)? else {
+    let Some(found) = read_mark(disk, &mark)? else {
         if disk.exists(&temporary).doing("look for", &temporary)? {
             disk.remove(&temporary).doing("remove", &temporary)?;
         }
-        return Ok(());
+        return Ok(Vec::new());
     };
-    let path = dir.join(name);
+    let path = dir.join(&found.name);
     if disk.exists(&temporary).doing("look for", &temporary)? {
         disk.rename(&temporary, &path)
             .doing("rename a snapshot to", &path)?;
         disk.sync_dir(dir).doing("sync", dir)?;
     }
-    let listing = data_dir::list(disk, config)?;
-    let others = listing.snapshots.iter().map(|file| &file.path);
-    let logs = listing.logs.iter().map(|file| &file.path);
-    for other in others.filter(|other| **other != path).chain(logs) {
-        disk.remove(other).doing("remove", other)?;
+    if !disk.exists(&path).doing("look for", &path)? {
+        // Nothing goes before its replacement is there.
+        let lost = std::io::Error::other(format!("it names {}, which is not there", path.display()));
+        return Err(lost).doing("finish the installation of", &mark);
     }
+    // The log that it speaks of goes, too.
+    Synced::forget(disk, &config.log_dir)?;
+    let aside = clear(disk, config, &path, found.aside)?;
     disk.sync_dir(&config.log_dir).doing("sync", &config.log_dir)?;
     disk.sync_dir(dir).doing("sync", dir)?;
     disk.remove(&mark).doing("remove", &mark)?;
-    disk.sync_dir(dir).doing("sync", dir)
+    disk.sync_dir(dir).doing("sync", dir)?;
+    Ok(aside)
 }
 
-/// The name in the mark, if there is one.
-fn read_mark<D: Disk>(disk: &D, mark: &Path) -> Result<Option<String>, DiskError> {
+/// Takes all logs and snapshots but one out of the way; the new names of what is set aside.
+fn clear<D: Disk>(
+    disk: &D,
+    config: &StorageConfig,
+    installed: &Path,
+    aside: Option<u64>,
+) -> Result<Vec<PathBuf>, DiskError> {
+    let listing = data_dir::list(disk, config)?;
+    let others = listing.snapshots.iter().map(|file| &file.path);
+    let logs = listing.logs.iter().map(|file| &file.path);
+    let mut renamed = Vec::new();
+    for other in others.filter(|other| *other != installed).chain(logs) {
+        let Some(number) = aside else {
+            disk.remove(other).doing("remove", other)?;
+            continue;
+        };
+        let name = other.file_name().unwrap_or_default().to_string_lossy();
+        let to = other.with_file_name(format!("{ASIDE_PREFIX}{number}.{name}"));
+        disk.rename(other, &to).doing("rename a file to", &to)?;
+        renamed.push(to);
+    }
+    Ok(renamed)
+}
+
+/// A number under which nothing was set aside so far.
+fn next_aside<D: Disk>(disk: &D, config: &StorageConfig) -> Result<u64, DiskError> {
+    let mut next = 1;
+    for dir in [&config.snap_dir, &config.log_dir] {
+        for entry in disk.list(dir).doing("list", dir)? {
+            let number = entry
+                .name
+                .strip_prefix(ASIDE_PREFIX)
+                .and_then(|rest| rest.split_once('.')?.0.parse::<u64>().ok());
+            next = next.max(number.map_or(0, |number| number.saturating_add(1)));
+        }
+    }
+    Ok(next)
+}
+
+/// What is to be there, and what becomes of the rest.
+struct Mark {
+    /// The snapshot's.
+    name: String,
+    /// The number under which the rest is set aside; `None` if it goes.
+    aside: Option<u64>,
+}
+
+impl Mark {
+    fn to_text(&self) -> String {
+        match self.aside {
+            None => self.name.clone(),
+            Some(number) => format!("{} {number}", self.name),
+        }
+    }
+
+    fn parse(text: &str) -> Option<Mark> {
+        let (name, aside) = match text.split_once(' ') {
+            None => (text, None),
+            Some((name, number)) => (name, Some(number.parse().ok()?)),
+        };
+        parse_snapshot_name(name)?;
+        Some(Mark {
+            name: name.to_owned(),
+            aside,
+        })
+    }
+}
+
+/// What the mark says, if there is one.
+fn read_mark<D: Disk>(disk: &D, mark: &Path) -> Result<Option<Mark>, DiskError> {
     if !disk.exists(mark).doing("look for", mark)? {
         return Ok(None);
     }
     let file = disk.open_read(mark).doing("open", mark)?;
-    let mut name = String::new();
+    let mut text = String::new();
     let mut head = FileReader::new(file).take(MARK_BYTES_MAX);
-    head.read_to_string(&mut name).doing("read", mark)?;
-    match parse_snapshot_name(&name) {
-        Some(_) => Ok(Some(name)),
+    head.read_to_string(&mut text).doing("read", mark)?;
+    match Mark::parse(&text) {
+        Some(found) => Ok(Some(found)),
         None => Err(std::io::Error::other("it does not name a snapshot")).doing("read", mark),
     }
 }
@@ -126,3 +228,5 @@ fn read_mark<D: Disk>(disk: &D, mark: &Path) -> Result<Option<String>, DiskError
 const TEMPORARY_NAME: &str = "zkserver.install.snapshot";
 const MARK_NAME: &str = "zkserver.install";
 const MARK_BYTES_MAX: u64 = 256;
+/// No server, Apache's neither, takes names that begin so for logs or snapshots.
+const ASIDE_PREFIX: &str = "damaged.";

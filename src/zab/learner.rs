@@ -28,7 +28,7 @@ pub struct Learner {
     pub(super) config: ZabConfig,
     leader: ServerId,
     pub(super) is_observer: bool,
-    asks_for_snapshot: bool,
+    pub(super) asks_for_snapshot: bool,
     /// What is durable. Only the disk's reports change it.
     pub(super) history: History,
     pub(super) committed_log: CommittedLog,
@@ -98,8 +98,8 @@ pub(super) struct Persisted {
 
 impl Learner {
     /// The role begins; `history` is what this server holds, and `committed_log` ends at its end. With
-    /// `asks_for_snapshot` it says that it holds nothing, and its word counts for no epoch: for a server that
-    /// knows that its state is wrong.
+    /// `asks_for_snapshot` it says that it holds nothing, not even the empty history, its word counts for no
+    /// epoch, and it takes nothing but a snapshot: for a server that knows that its state is wrong.
     pub fn new(
         config: ZabConfig,
         now: Millis,
@@ -451,7 +451,7 @@ impl Learner {
         self.phase = Phase::AwaitPlan;
         self.heard = now;
         let (current, last) = match self.asks_for_snapshot {
-            true => (NOT_COUNTED, Zxid::ZERO),
+            true => (NOT_COUNTED, Zxid(-1)),
             false => (current, self.history.last_logged),
         };
         let current = i32::try_from(current.0).expect("epochs are the upper half of a signed number");

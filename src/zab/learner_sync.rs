@@ -45,6 +45,13 @@ impl Learner {
             });
         }
         match packet.kind {
+            PacketType::Diff | PacketType::Trunc if self.asks_for_snapshot => {
+                let reason = format!(
+                    "the leader sent {:?}, not the snapshot that was asked for",
+                    packet.kind
+                );
+                self.end(reason, true, out);
+            }
             PacketType::Trunc if mutants::is_on(Mutant::M7) => self.phase = Phase::Syncing,
             PacketType::Diff => self.phase = Phase::Syncing,
             PacketType::Snap => {

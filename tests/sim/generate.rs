@@ -21,11 +21,12 @@ enum Class {
     SlowWalks,
     Pause,
     FailDisk,
+    Damage,
     Clock,
     HangUp,
 }
 
-const CLASSES: [Class; 14] = [
+const CLASSES: [Class; 15] = [
     Class::Crash,
     Class::CrashAll,
     Class::Stop,
@@ -38,6 +39,7 @@ const CLASSES: [Class; 14] = [
     Class::SlowWalks,
     Class::Pause,
     Class::FailDisk,
+    Class::Damage,
     Class::Clock,
     Class::HangUp,
 ];
@@ -252,6 +254,7 @@ impl Steps {
                 who,
                 calls: 1 + self.below(30),
             },
+            Class::Damage => Act::Damage { who },
             Class::Clock => Act::SetWall {
                 who,
                 offset_ms: *pick(&mut self.prng, &[-100_000, 100_000, -315_360_000_000]),

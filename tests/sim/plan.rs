@@ -124,6 +124,9 @@ pub enum Act {
         who: Who,
         calls: u64,
     },
+    Damage {
+        who: Who,
+    },
     SetWall {
         who: Who,
         offset_ms: i64,

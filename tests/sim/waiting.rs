@@ -120,6 +120,7 @@ impl Run {
             | Act::Pause { who }
             | Act::Resume { who }
             | Act::FailDisk { who, .. }
+            | Act::Damage { who }
             | Act::SetWall { who, .. } => {
                 if let Some(at) = self.resolve(*who, here) {
                     self.apply_to(at, act);
@@ -150,6 +151,7 @@ impl Run {
             Act::Pause { .. } => self.world.pause(at),
             Act::Resume { .. } => self.world.resume(at),
             Act::FailDisk { calls, .. } => self.world.fail_disk(at, *calls),
+            Act::Damage { .. } => self.world.damage(at),
             Act::SetWall { offset_ms, .. } => self.world.set_wall(at, *offset_ms),
             _ => unreachable!("it is not about one server"),
         }

@@ -9,24 +9,41 @@ use zkserver::proto::txn::{self, CreateKind, CreateTxn, Txn, TxnDigest, TxnHeade
 use zkserver::storage::{Compression, StorageConfig};
 use zkserver::tree::{DataTree, NodeRef};
 
-/// Transactions with zxids 1, 2, …, as they are logged.
+/// Transactions as they are logged.
+#[derive(Clone)]
 pub struct History {
+    zxids: Vec<Zxid>,
     txns: Vec<Vec<u8>>,
     /// `states[n]` is the tree after n of them.
     states: Vec<Vec<String>>,
 }
 
 impl History {
-    /// The same for the same seed.
+    /// With zxids 1, 2, …; the same for the same seed.
     pub fn new(seed: u64, count: usize) -> History {
-        let mut prng = Prng::new(seed);
-        let mut tree = DataTree::new(7);
-        let mut history = History {
+        History::along(seed, (1..=count).map(|number| Zxid(number as i64)))
+    }
+
+    /// With these zxids.
+    pub fn along(seed: u64, zxids: impl IntoIterator<Item = Zxid>) -> History {
+        let nothing = History {
+            zxids: Vec::new(),
             txns: Vec::new(),
-            states: vec![describe(&tree)],
+            states: vec![describe(&DataTree::new(7))],
         };
-        for number in 1..=count {
-            let zxid = Zxid(number as i64);
+        nothing.fork(0, seed, zxids)
+    }
+
+    /// One that is the same for so many transactions, and then goes on with these zxids.
+    pub fn fork(&self, kept: usize, seed: u64, zxids: impl IntoIterator<Item = Zxid>) -> History {
+        let mut prng = Prng::new(seed);
+        let mut tree = self.tree(kept);
+        let mut history = self.clone();
+        history.zxids.truncate(kept);
+        history.txns.truncate(kept);
+        history.states.truncate(kept + 1);
+        for zxid in zxids {
+            let number = history.txns.len() + 1;
             let data: Vec<u8> = (0..prng.below(900)).map(|i| (i as u8) | 1).collect();
             let txn = random_txn(&mut prng, &tree, number, &data);
             let header = TxnHeader {
@@ -44,6 +61,7 @@ impl History {
             let digest = (!matches!(txn, Txn::Error(_))).then_some(digest);
             let mut encoded = Vec::new();
             txn::encode(&header, &txn, digest, &mut encoded);
+            history.zxids.push(zxid);
             history.txns.push(encoded);
             history.states.push(describe(&tree));
         }
@@ -55,14 +73,42 @@ impl History {
         &self.txns[number - 1]
     }
 
+    /// Its zxid; that of nothing for 0.
+    pub fn zxid(&self, number: usize) -> Zxid {
+        number.checked_sub(1).map_or(Zxid::ZERO, |at| self.zxids[at])
+    }
+
+    /// The number of the transaction with this zxid.
+    pub fn number_of(&self, zxid: Zxid) -> Option<usize> {
+        match zxid {
+            Zxid::ZERO => Some(0),
+            _ => self.zxids.binary_search(&zxid).ok().map(|at| at + 1),
+        }
+    }
+
     pub fn len(&self) -> usize {
         self.txns.len()
+    }
+
+    /// The tree after `number` transactions.
+    pub fn tree(&self, number: usize) -> DataTree {
+        let mut tree = DataTree::new(7);
+        for encoded in &self.txns[..number] {
+            let txn = txn::decode(encoded).unwrap();
+            tree.process_txn(&txn.header, &txn.txn, &mut ());
+        }
+        tree
+    }
+
+    /// Whether a tree is in the state after `number` transactions.
+    pub fn has_state(&self, tree: &DataTree, number: usize) -> bool {
+        describe(tree) == self.states[number]
     }
 
     /// Compares a tree with the state after `number` transactions.
     pub fn assert_state(&self, tree: &DataTree, number: usize, context: &dyn Fn() -> String) {
         assert!(
-            describe(tree) == self.states[number],
+            self.has_state(tree, number),
             "wrong state after {number}: {}",
             context()
         );

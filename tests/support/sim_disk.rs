@@ -7,8 +7,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use images::SECTOR;
 use zkserver::prng::Prng;
 use zkserver::storage::disk::{DirEntry, Disk, DiskFile};
+
+#[path = "sim_disk/images.rs"]
+pub mod images;
 
 /// Clones share the state.
 #[derive(Clone, Debug, Default)]
@@ -44,6 +48,8 @@ struct State {
     /// Bytes that can still be written.
     room: Option<u64>,
     is_crashed: bool,
+    /// Reads return little, and now and then nothing but that they were interrupted.
+    is_choppy: bool,
     names: BTreeMap<PathBuf, usize>,
     durable_names: BTreeMap<PathBuf, usize>,
     renames: Vec<NameChange>,
@@ -51,6 +57,7 @@ struct State {
     inodes: Vec<Inode>,
     locks: BTreeSet<PathBuf>,
     trace: Vec<String>,
+    recorded: Option<Vec<(String, State)>>,
 }
 
 /// A change of names that is not durable: all of it happens, or nothing.
@@ -94,6 +101,11 @@ impl SimDisk {
         self.state().is_crashed
     }
 
+    /// From here on a read returns some bytes, or is interrupted.
+    pub fn set_choppy(&self) {
+        self.state().is_choppy = true;
+    }
+
     /// The disk fills up after so many more bytes.
     pub fn set_room(&self, bytes: Option<u64>) {
         self.state().room = bytes;
@@ -101,58 +113,37 @@ impl SimDisk {
 
     /// The disk as the next process finds it. Nothing goes wrong with it, and its calls count from 1.
     pub fn restart(&self, unsynced: Unsynced) -> SimDisk {
-        let state = self.state();
-        let (inodes, names) = match unsynced {
-            Unsynced::Kept => (state.inodes.clone(), state.names.clone()),
-            Unsynced::Lost => (
-                state
-                    .inodes
-                    .iter()
-                    .map(|inode| inode.after_crash(&mut |_| false))
-                    .collect(),
-                state.durable_names.clone(),
-            ),
+        match unsynced {
+            Unsynced::Kept => SimDisk(Arc::new(Mutex::new(self.state().moment()))),
+            Unsynced::Lost => self.image(SECTOR, &mut || false),
             Unsynced::Torn(seed) => {
                 let mut prng = Prng::new(seed);
                 // Between nearly all lost and nearly all kept.
                 let odds = 1 + prng.below(7);
-                let mut keep = |_: usize| prng.below(8) < odds;
-                let inodes = state
-                    .inodes
-                    .iter()
-                    .map(|inode| inode.after_crash(&mut keep))
-                    .collect();
-                let mut names = state.durable_names.clone();
-                for change in &state.renames {
-                    if keep(0) {
-                        change.apply(&mut names);
-                    }
-                }
-                (inodes, names)
+                self.image(SECTOR, &mut || prng.below(8) < odds)
             }
-        };
-        let mut inodes: Vec<Inode> = inodes;
-        let is_power_cut = unsynced != Unsynced::Kept;
-        for inode in inodes.iter_mut().filter(|_| is_power_cut) {
-            inode.durable.clone_from(&inode.content);
-            inode.changes.clear();
         }
-        SimDisk(Arc::new(Mutex::new(State {
-            durable_names: if is_power_cut {
-                names.clone()
-            } else {
-                state.durable_names.clone()
-            },
-            renames: if is_power_cut {
-                Vec::new()
-            } else {
-                state.renames.clone()
-            },
-            names,
-            dirs: state.dirs.clone(),
-            inodes,
-            ..State::default()
-        })))
+    }
+
+    /// From here on the disk is kept as it was before every call that changes it, or makes a change durable.
+    pub fn record(&self) {
+        self.state().recorded = Some(Vec::new());
+    }
+
+    /// How many moments were kept so far.
+    pub fn recorded_count(&self) -> usize {
+        self.state().recorded.as_ref().map_or(0, Vec::len)
+    }
+
+    /// What was kept, with the calls that came next, and the disk as it is now.
+    pub fn take_recorded(&self) -> Vec<(String, SimDisk)> {
+        let mut state = self.state();
+        let recorded = state.recorded.take().expect("it was recorded");
+        let last = ("the end".to_string(), state.moment());
+        let moments = recorded.into_iter().chain([last]);
+        moments
+            .map(|(next, moment)| (next, SimDisk(Arc::new(Mutex::new(moment)))))
+            .collect()
     }
 
     /// A file's content, without a call.
@@ -196,7 +187,15 @@ impl SimDisk {
     fn call(&self, what: &str, path: &Path) -> io::Result<MutexGuard<'_, State>> {
         let mut state = self.state();
         state.calls += 1;
-        state.trace.push(format!("{what} {}", path.display()));
+        let name = format!("{what} {}", path.display());
+        if state.recorded.is_some() && CHANGES.contains(&what) {
+            let moment = state.moment();
+            state
+                .recorded
+                .get_or_insert_default()
+                .push((name.clone(), moment));
+        }
+        state.trace.push(name);
         let number = state.calls;
         let fails = match state.fault {
             Fault::None => false,
@@ -357,8 +356,8 @@ impl Drop for SimLock {
 }
 
 impl SimFile {
-    fn sync(&mut self, what: &str) -> io::Result<()> {
-        match self.disk.call(what, &self.path) {
+    fn sync(&mut self) -> io::Result<()> {
+        match self.disk.call("sync", &self.path) {
             Ok(mut state) => {
                 let inode = &mut state.inodes[self.inode];
                 for change in std::mem::take(&mut inode.changes) {
@@ -383,7 +382,13 @@ impl DiskFile for SimFile {
         let state = self.disk.call("read_at", &self.path)?;
         let content = &state.inodes[self.inode].content;
         let rest = content.get(offset as usize..).unwrap_or_default();
-        let count = rest.len().min(buf.len());
+        let mut count = rest.len().min(buf.len());
+        if state.is_choppy {
+            if state.calls.is_multiple_of(3) {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            count = count.min(1 + state.calls as usize % 97);
+        }
         buf[..count].copy_from_slice(&rest[..count]);
         Ok(count)
     }
@@ -418,11 +423,11 @@ impl DiskFile for SimFile {
     }
 
     fn sync_data(&mut self) -> io::Result<()> {
-        self.sync("sync_data")
+        self.sync()
     }
 
     fn sync_all(&mut self) -> io::Result<()> {
-        self.sync("sync_all")
+        self.sync()
     }
 
     fn allocate(&mut self, len: u64) -> io::Result<()> {
@@ -447,6 +452,18 @@ impl DiskFile for SimFile {
 }
 
 impl State {
+    /// What is on the disk, synced or not.
+    fn moment(&self) -> State {
+        State {
+            names: self.names.clone(),
+            durable_names: self.durable_names.clone(),
+            renames: self.renames.clone(),
+            dirs: self.dirs.clone(),
+            inodes: self.inodes.clone(),
+            ..State::default()
+        }
+    }
+
     fn rename(&mut self, change: NameChange) {
         change.apply(&mut self.names);
         self.renames.push(change);
@@ -469,32 +486,6 @@ impl Inode {
         change.apply(&mut self.content);
         self.changes.push(change);
     }
-
-    /// What is left; `keep` is asked for every length and for every sector of every write.
-    fn after_crash(&self, keep: &mut dyn FnMut(usize) -> bool) -> Inode {
-        let mut content = self.durable.clone();
-        for change in &self.changes {
-            match change {
-                Change::Length(_) if keep(0) => change.apply(&mut content),
-                Change::Length(_) => {}
-                Change::Write { offset, bytes } => {
-                    let (mut at, mut rest) = (*offset, &bytes[..]);
-                    while !rest.is_empty() {
-                        let (sector, behind) = rest.split_at(rest.len().min(SECTOR - at % SECTOR));
-                        if keep(at) {
-                            write_into(&mut content, at, sector);
-                        }
-                        at += sector.len();
-                        rest = behind;
-                    }
-                }
-            }
-        }
-        Inode {
-            content,
-            ..Inode::default()
-        }
-    }
 }
 
 impl Change {
@@ -514,6 +505,16 @@ fn write_into(content: &mut Vec<u8>, at: usize, bytes: &[u8]) {
     content[at..end].copy_from_slice(bytes);
 }
 
-const SECTOR: usize = 512;
+/// The calls that change something, or make a change durable.
+const CHANGES: [&str; 8] = [
+    "create",
+    "rename",
+    "remove",
+    "sync_dir",
+    "write_all_at",
+    "allocate",
+    "truncate",
+    "sync",
+];
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;

@@ -22,6 +22,8 @@ pub struct Disk {
     /// `acceptedEpoch` and `currentEpoch`.
     pub epochs: (Epoch, Epoch),
     pub queue: VecDeque<DiskOp>,
+    /// Logs and snapshots cannot be used any more, until an image takes their place.
+    pub is_damaged: bool,
     /// Nothing more becomes durable for now.
     pub is_held: bool,
     pub files: Option<Files>,
@@ -55,6 +57,7 @@ impl Disk {
             log: Vec::new(),
             epochs: (base.epoch(), base.epoch()),
             queue: VecDeque::new(),
+            is_damaged: false,
             is_held: false,
             undone: VecDeque::new(),
         }
@@ -65,7 +68,10 @@ impl Disk {
         let (tree, tail) = match &mut self.files {
             Some(files) => {
                 let found = files.open()?;
-                self.compare(&found);
+                self.is_damaged = found.is_damaged;
+                if !found.is_damaged {
+                    self.compare(&found);
+                }
                 (found.recovered.tree, found.recovered.committed_tail)
             }
             None => self.recover(),
@@ -77,6 +83,9 @@ impl Disk {
     }
 
     pub fn recover(&mut self) -> (DataTree, Vec<bytes::Bytes>) {
+        if self.is_damaged {
+            return (DataTree::new(1), Vec::new());
+        }
         let (base, bytes) = self.snapshots.last().expect("there is one at least");
         let mut tree = load(bytes, *base);
         let behind = self.log.partition_point(|entry| entry.zxid <= *base);
@@ -276,6 +285,7 @@ impl Disk {
 
     /// Law: what is acknowledged is durable: a transaction, or an epoch that is joined.
     pub fn check_ack(&self, zxid: Zxid) {
+        assert!(!self.is_damaged, "I6: {zxid} is acknowledged beside damage");
         if zxid.counter() == 0 {
             assert_eq!(self.epochs.1, zxid.epoch(), "I7: joined before the disk has it");
         } else {
@@ -286,8 +296,12 @@ impl Disk {
         }
     }
 
-    /// Whether a restart would find this transaction of the history that all share.
+    /// Whether a restart would find this transaction of the history that all share, or would know that it may
+    /// be missing.
     pub fn holds(&self, zxid: Zxid) -> bool {
+        if self.is_damaged {
+            return true;
+        }
         let is_logged = self.log.binary_search_by_key(&zxid, |entry| entry.zxid).is_ok();
         is_logged || self.snapshots.iter().any(|(base, _)| *base >= zxid)
     }
@@ -299,6 +313,7 @@ impl Disk {
     }
 
     fn append(&mut self, entry: LogEntry) {
+        assert!(!self.is_damaged, "I6: {} is logged behind damage", entry.zxid);
         // A snapshot may be ahead of the log, and of all of it that outlives a crash.
         let bases = self.snapshots.iter().map(|(zxid, _)| *zxid);
         let mut before = self.log.last().map(|entry| entry.zxid).into_iter().chain(bases);
@@ -321,6 +336,7 @@ impl Disk {
     }
 
     fn truncate(&mut self, to: Zxid) -> Input {
+        assert!(!self.is_damaged, "nobody knows where to cut");
         let good = self.snapshots.partition_point(|(zxid, _)| *zxid <= to);
         let is_there = self.log.iter().any(|entry| entry.zxid == to);
         if good == 0 || !(is_there || self.snapshots[good - 1].0 == to) {
@@ -345,6 +361,7 @@ impl Disk {
         };
         self.snapshots = vec![(tree.last_processed_zxid(), bytes)];
         self.log.clear();
+        self.is_damaged = false;
         Input::TreeReplaced(tree)
     }
 }

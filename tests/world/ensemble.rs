@@ -139,6 +139,7 @@ impl Ensemble {
             leader_serves: self.setup.leader_serves,
             accepted_epoch: node.disk.epochs.0,
             current_epoch: node.disk.epochs.1,
+            is_damaged: node.disk.is_damaged,
             committed_log,
         };
         let config = replica_config(me, &limits);

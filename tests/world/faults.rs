@@ -96,6 +96,28 @@ impl Ensemble {
         }
     }
 
+    /// What is on the disk of a server that is down goes bad. One at a time: what one server holds no more, a
+    /// quorum of the others has, if there can be one.
+    pub fn damage(&mut self, at: usize) {
+        let is_only = self.nodes.iter().all(|node| !node.disk.is_damaged);
+        let may_lose = self.setup.voters > 2 || at >= self.setup.voters;
+        let node = &mut self.nodes[at];
+        if node.is_up() || !is_only || !may_lose {
+            return;
+        }
+        let mut chance = self.draws.next(Stream::Choice, at as u64);
+        match &mut node.disk.files {
+            None => node.disk.is_damaged = true,
+            Some(files) => {
+                if let Some(what) = files.damage(&mut chance) {
+                    node.disk.is_damaged = true;
+                    self.trace
+                        .say(self.now.mono.0, format_args!("damage at {at}: {what}"));
+                }
+            }
+        }
+    }
+
     /// Nothing goes wrong from now on with what has not gone wrong yet.
     pub fn heal(&mut self) {
         self.mend();

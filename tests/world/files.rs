@@ -1,14 +1,16 @@
 //! The files of a server: the real storage on a disk that loses, tears and refuses.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use zkserver::ids::{Epoch, Zxid};
+use zkserver::prng::Prng;
 use zkserver::storage::data_dir::{self, DataDirLock};
 use zkserver::storage::epochs::{self, Epochs};
 use zkserver::storage::log_range::read_range;
 use zkserver::storage::log_truncate::truncate;
 use zkserver::storage::log_writer::LogWriter;
-use zkserver::storage::recovery::{Recovered, recover};
+use zkserver::storage::recovery::{Recovered, RecoveryReport, recover};
+use zkserver::storage::snapshot_stream::Former;
 use zkserver::storage::{Compression, StorageConfig, purge, snapshot_stream, snapshot_writer};
 use zkserver::tree::{DataTree, SnapshotHead};
 use zkserver::zab::LogEntry;
@@ -21,6 +23,7 @@ pub struct Files {
     writer: Option<LogWriter<SimDisk>>,
     lock: Option<DataDirLock<SimDisk>>,
     epochs: Epochs,
+    is_damaged: bool,
     snapshots_count: u64,
 }
 
@@ -28,6 +31,8 @@ pub struct Files {
 pub struct Found {
     pub recovered: Recovered,
     pub epochs: Epochs,
+    /// Logs or snapshots cannot be used.
+    pub is_damaged: bool,
 }
 
 impl Files {
@@ -51,6 +56,7 @@ impl Files {
             writer: None,
             lock: None,
             epochs: base,
+            is_damaged: false,
             snapshots_count: 0,
         }
     }
@@ -58,12 +64,64 @@ impl Files {
     /// A process starts.
     pub fn open(&mut self) -> Result<Found, String> {
         let lock = data_dir::open(&self.disk, &self.config).map_err(|error| error.to_string())?;
-        let recovered = recover(&self.disk, &self.config, 1).map_err(|error| error.to_string())?;
-        let loaded = epochs::load(&self.disk, &self.config.snap_dir, recovered.last_zxid);
-        let (epochs, _) = loaded.map_err(|error| error.to_string())?;
+        let found = self.find()?;
         self.writer = Some(self.new_writer());
-        (self.lock, self.epochs) = (Some(lock), epochs);
-        Ok(Found { recovered, epochs })
+        (self.lock, self.epochs, self.is_damaged) = (Some(lock), found.epochs, found.is_damaged);
+        Ok(found)
+    }
+
+    fn find(&self) -> Result<Found, String> {
+        let snap_dir = &self.config.snap_dir;
+        match recover(&self.disk, &self.config, 1) {
+            Ok(recovered) => {
+                let loaded = epochs::load(&self.disk, snap_dir, recovered.last_zxid);
+                Ok(Found {
+                    epochs: loaded.map_err(|error| error.to_string())?.0,
+                    recovered,
+                    is_damaged: false,
+                })
+            }
+            Err(error) if error.is_damage() => {
+                let loaded = epochs::load_beside_damage(&self.disk, snap_dir);
+                Ok(Found {
+                    recovered: Recovered {
+                        tree: DataTree::new(1),
+                        last_zxid: Zxid::ZERO,
+                        committed_tail: Vec::new(),
+                        report: RecoveryReport::default(),
+                    },
+                    epochs: loaded.map_err(|error| error.to_string())?,
+                    is_damaged: true,
+                })
+            }
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Something happens to a byte of a log or a snapshot while no process runs. Says what.
+    pub fn damage(&mut self, chance: &mut Prng) -> Option<String> {
+        let is_history = |path: &PathBuf| {
+            let name = path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            name.starts_with("log.") || name.starts_with("snapshot.")
+        };
+        let paths: Vec<PathBuf> = self.disk.paths().into_iter().filter(is_history).collect();
+        let path = paths.get(chance.below(paths.len().max(1) as u64) as usize)?;
+        let mut content = self.disk.content(path);
+        let end = content.iter().rposition(|byte| *byte != 0)? as u64 + 1;
+        let at = chance.below(end) as usize;
+        let zeros = content.len().min(at + 512);
+        match chance.below(3) {
+            0 => content[at] ^= 1 << chance.below(8),
+            1 => content[at..zeros].fill(0),
+            _ => content.truncate(at),
+        }
+        let what = format!("{} from {at} on", path.display());
+        self.disk.put(path, content);
+        Some(what)
     }
 
     fn new_writer(&self) -> LogWriter<SimDisk> {
@@ -106,7 +164,11 @@ impl Files {
 
     pub fn install(&mut self, tree: &mut DataTree) -> Result<(), String> {
         self.close_log()?;
-        let installed = snapshot_stream::install(&self.disk, &self.config, tree);
+        let former = match std::mem::take(&mut self.is_damaged) {
+            true => Former::SetAside,
+            false => Former::Removed,
+        };
+        let installed = snapshot_stream::install(&self.disk, &self.config, tree, former);
         installed.map(|_| ()).map_err(|error| error.to_string())
     }
 

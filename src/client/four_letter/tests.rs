@@ -8,6 +8,7 @@ mod roles;
 /// A server in the state that the reference server was in when its texts were taken.
 struct Sample {
     is_serving: bool,
+    damage: Option<&'static str>,
     metrics: Metrics,
     response_size: ResponseSize,
     connections: Vec<Connection>,
@@ -21,6 +22,7 @@ const SESSION: SessionId = SessionId(0x0100_000f_d47f_0076);
 fn sample() -> Sample {
     Sample {
         is_serving: true,
+        damage: None,
         metrics: Metrics::default(),
         response_size: ResponseSize::default(),
         connections: vec![
@@ -59,6 +61,10 @@ fn sample() -> Sample {
 impl ServerView for Sample {
     fn is_serving(&self) -> bool {
         self.is_serving
+    }
+
+    fn damage(&self) -> Option<String> {
+        self.damage.map(Into::into)
     }
 
     fn environment(&self) -> Vec<(String, String)> {
@@ -329,6 +335,23 @@ fn while_not_serving_only_the_process_is_shown() {
         );
     }
     assert_eq!(server.resets.get(), (0, 0));
+}
+
+#[test]
+fn a_damaged_server_says_what_is_damaged() {
+    let mut server = sample();
+    (server.is_serving, server.damage) = (false, Some("log.7 is damaged"));
+    for word in ["srvr", "mntr", "stat"] {
+        let word = FourLetterWord::ALL
+            .iter()
+            .find(|known| known.name() == word)
+            .unwrap();
+        assert_eq!(
+            respond(*word, &[], &Whitelist::All, &server),
+            "This ZooKeeper instance is not currently serving requests\n\
+             Damaged, waits for a leader's snapshot: log.7 is damaged\n"
+        );
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@
 
 use super::world::{disk, ensemble as world, setup};
 
+mod damage;
 mod handing_over;
 mod moves;
 mod role_ends;

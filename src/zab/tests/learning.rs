@@ -307,8 +307,16 @@ fn a_cut_that_does_not_come_out_asks_for_a_snapshot() {
     let packet = &packets(bytes)[0];
     assert_eq!(
         (packet.zxid, packet.data.as_deref()),
-        (Zxid::ZERO, Some(&[0xff; 4][..]))
+        (Zxid(-1), Some(&[0xff; 4][..]))
     );
+    // Whatever else comes does not fit what it holds.
+    for kind in [PacketType::Diff, PacketType::Trunc] {
+        let mut learn = Learn::new(false, true);
+        learn.step(Input::LinkUp(LINK));
+        learn.send(PacketType::LeaderInfo, zxid(2, 0));
+        learn.saved(2, 1);
+        assert_eq!(ended(&learn.send(kind, zxid(1, 5))), Some(true));
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::jute::Reader;
-use super::super::records::{Txn, TxnHeader};
+use super::super::records::{Txn, TxnHeader, code};
 use super::Checker;
 
 /// What is known of sessions besides the log.

@@ -241,6 +241,8 @@ static FIELDS: &[Case] = &[
     ("sync.asksQuorum=false", |c| !c.ensemble.sync_asks_quorum),
     ("sync.asksQuorum=true", |c| c.ensemble.sync_asks_quorum),
     ("truncateApacheLearners=true", |c| c.ensemble.truncates_apache),
+    ("recovery.rejoin=false", |c| !c.ensemble.rejoins),
+    ("recovery.rejoin=true", |c| c.ensemble.rejoins),
     ("quorumListenOnAllIPs=true", |c| c.ensemble.listen_on_all_ips),
     ("electionAlg=3", |c| {
         c.ensemble == ServerConfig::default().ensemble
