@@ -16,6 +16,7 @@ use super::disk::{Disk, DiskContext, DiskError, DiskFile};
 use super::record::Damage;
 use super::replay::Replay;
 use super::snapshot_reader::{self, SnapshotError};
+use super::synced_mark::Synced;
 use super::{log_repair, snapshot_stream, snapshot_writer};
 use crate::ids::Zxid;
 use crate::proto::jute::DecodeError;
@@ -248,6 +249,22 @@ impl RecoveryReport {
 /// Recovers the state and leaves the directory so that appending may begin: no remains of a crash, and at
 /// least one snapshot. The directory is opened (`data_dir::open`) before.
 pub fn recover<D: Disk>(
+    disk: &D,
+    config: &StorageConfig,
+    hash_seed: u64,
+) -> Result<Recovered, RecoveryError> {
+    let recovered = read_and_repair(disk, config, hash_seed);
+    if let Err(error) = &recovered
+        && error.is_damage()
+    {
+        // Whoever goes on beside damage must find it again, also when the machine stops meanwhile: without the
+        // mark it may look like a torn tail.
+        Synced::settle(disk, &config.log_dir)?;
+    }
+    recovered
+}
+
+fn read_and_repair<D: Disk>(
     disk: &D,
     config: &StorageConfig,
     hash_seed: u64,

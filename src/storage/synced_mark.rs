@@ -71,6 +71,17 @@ impl Synced {
         Ok(())
     }
 
+    /// Makes the mark durable as it is read now.
+    pub fn settle<D: Disk>(disk: &D, log_dir: &Path) -> Result<(), DiskError> {
+        let Some(synced) = Synced::load(disk, log_dir) else {
+            return Ok(());
+        };
+        let path = log_dir.join(MARK_NAME);
+        let mut file = disk.open_write(&path).doing("open", &path)?;
+        file.write_all_at(&synced.encode(), 0).doing("write", &path)?;
+        file.sync_data().doing("sync", &path)
+    }
+
     /// What the mark beside the logs says; `None` if there is none or it is torn.
     pub fn load<D: Disk>(disk: &D, log_dir: &Path) -> Option<Synced> {
         let file = disk.open_read(&log_dir.join(MARK_NAME)).ok()?;

@@ -159,6 +159,7 @@ impl Run {
             }
             self.pass(ms);
         }
+        self.restart_beside_damage();
         self.serve();
         for _ in 0..3 {
             (0..self.users.len()).for_each(|user| self.last_words(user));
@@ -180,6 +181,17 @@ impl Run {
         self.after_step();
         self.laws.at_the_end(&self.world);
         self.marks.at_the_end(&self.world);
+    }
+
+    /// What could not be read once may be whole: that is for the operator to try.
+    fn restart_beside_damage(&mut self) {
+        for at in 0..self.world.nodes.len() {
+            if self.world.nodes[at].disk.is_damaged && self.world.nodes[at].disk.files.is_some() {
+                self.world.crash(at);
+                self.world.start(at);
+            }
+        }
+        self.pass(1000);
     }
 
     fn pass(&mut self, ms: u64) {

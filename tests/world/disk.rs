@@ -72,6 +72,7 @@ impl Disk {
                 if !found.is_damaged {
                     self.compare(&found);
                 }
+                self.compare_epochs(&found);
                 (found.recovered.tree, found.recovered.committed_tail)
             }
             None => self.recover(),
@@ -138,6 +139,11 @@ impl Disk {
                 );
             }
         }
+    }
+
+    /// Law: no promise is taken back.
+    fn compare_epochs(&mut self, found: &Found) {
+        let last = found.recovered.last_zxid;
         let (accepted, current) = (found.epochs.accepted, found.epochs.current);
         assert!(
             accepted >= self.epochs.0 && current >= self.epochs.1,

@@ -109,6 +109,7 @@ impl Ensemble {
         match &mut node.disk.files {
             None => node.disk.is_damaged = true,
             Some(files) => {
+                files.repair();
                 if let Some(what) = files.damage(&mut chance) {
                     node.disk.is_damaged = true;
                     self.trace

@@ -11,6 +11,7 @@ use zkserver::storage::log_truncate::truncate;
 use zkserver::storage::log_writer::LogWriter;
 use zkserver::storage::recovery::{Recovered, RecoveryReport, recover};
 use zkserver::storage::snapshot_stream::Former;
+use zkserver::storage::synced_mark::Synced;
 use zkserver::storage::{Compression, StorageConfig, purge, snapshot_stream, snapshot_writer};
 use zkserver::tree::{DataTree, SnapshotHead};
 use zkserver::zab::LogEntry;
@@ -98,7 +99,7 @@ impl Files {
         }
     }
 
-    /// Something happens to a byte of a log or a snapshot while no process runs. Says what.
+    /// Something happens to bytes of a log or a snapshot while no process runs. Says what.
     pub fn damage(&mut self, chance: &mut Prng) -> Option<String> {
         let is_history = |path: &PathBuf| {
             let name = path
@@ -111,7 +112,14 @@ impl Files {
         let paths: Vec<PathBuf> = self.disk.paths().into_iter().filter(is_history).collect();
         let path = paths.get(chance.below(paths.len().max(1) as u64) as usize)?;
         let mut content = self.disk.content(path);
-        let end = content.iter().rposition(|byte| *byte != 0)? as u64 + 1;
+        let end = match self.synced_of(path) {
+            // What a crash may have torn is not told from what has gone bad.
+            Some(bytes) => bytes,
+            None => content.iter().rposition(|byte| *byte != 0)? as u64 + 1,
+        };
+        if end == 0 {
+            return None;
+        }
         let at = chance.below(end) as usize;
         let zeros = content.len().min(at + 512);
         match chance.below(3) {
@@ -195,6 +203,15 @@ impl Files {
 
     pub fn read(&self, after: Zxid, upto: Zxid) -> Option<Vec<LogEntry>> {
         read_range(&self.disk, &self.config, after, upto, 1 << 20).ok()?
+    }
+
+    /// If this is the newest log, how much of it is known to be on disk.
+    fn synced_of(&self, path: &Path) -> Option<u64> {
+        let synced = Synced::load(&self.disk, &self.config.log_dir);
+        let listing = data_dir::list(&self.disk, &self.config).expect("nothing fails now");
+        let newest = listing.logs.last().filter(|log| log.path == path)?;
+        let known = synced.filter(|synced| synced.log == newest.zxid);
+        Some(known.map_or(0, |synced| synced.bytes))
     }
 
     /// The machine stops in this many calls to the disk, counted from the next.

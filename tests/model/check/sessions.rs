@@ -75,12 +75,11 @@ impl Checker {
         let Some(index) = self.by_xid.get(&(header.session, header.cxid)) else {
             return;
         };
-        let was_refused = match txn {
-            Txn::Error(_) => true,
-            Txn::Multi(txns) => matches!(txns.first(), Some(Txn::Error(code::SESSION_MOVED))),
-            _ => false,
+        let first = match txn {
+            Txn::Multi(txns) => txns.first(),
+            single => Some(single),
         };
-        if was_refused {
+        if matches!(first, Some(Txn::Error(code::SESSION_MOVED))) || matches!(txn, Txn::Error(_)) {
             return;
         }
         let conn = self.requests[*index].conn;
