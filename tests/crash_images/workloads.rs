@@ -99,10 +99,14 @@ fn member(seed: u64) -> Recording {
     machine.batch(any(3));
     machine.roll();
     machine.batch(any(3));
+    let to = machine.length() - any(2);
     machine.snapshot();
+    for _ in 0..2 {
+        machine.roll();
+        machine.batch(any(3));
+    }
     machine.epochs(4, 3);
-    // Behind the snapshot, and before it.
-    let to = machine.length() - any(4);
+    // Two logs and a snapshot go.
     machine.truncate(to, seed + 3, epoch(4, 1, 50));
     machine.batch(any(5));
     machine.epochs(4, 4);
