@@ -75,6 +75,10 @@ impl Checker {
         let Some(index) = self.by_xid.get(&(header.session, header.cxid)) else {
             return;
         };
+        // Whoever has it may end a session, as with Apache's servers.
+        if matches!(txn, Txn::CloseSession(_)) {
+            return;
+        }
         let first = match txn {
             Txn::Multi(txns) => txns.first(),
             single => Some(single),
