@@ -100,6 +100,11 @@ impl AckSet {
     pub fn add(&mut self, server: ServerId) {
         self.0.insert(server);
     }
+
+    /// Takes a server out again.
+    pub fn remove(&mut self, server: ServerId) {
+        self.0.remove(&server);
+    }
 }
 
 impl FromIterator<ServerId> for AckSet {

@@ -388,7 +388,10 @@ impl Replica {
         let Ensemble::Member(member) = &mut self.ensemble else {
             return;
         };
-        member.is_damaged = false;
+        if member.is_damaged {
+            // The image is on disk: this server holds a whole history again, and has its vote.
+            (member.is_damaged, member.needs_snapshot) = (false, false);
+        }
         member.replacement = None;
         match &mut member.rest {
             // The role ended while the log was at it.

@@ -28,7 +28,7 @@ pub(super) fn repair<D: Disk>(
 ) -> Result<(), RecoveryError> {
     let Replay { ends, last, .. } = replay;
     let last = *last;
-    let synced = Synced::load(disk, &config.log_dir);
+    let synced = Synced::load(disk, &config.log_dir)?;
     check_newest(config, logs, last, synced)?;
     // All is judged before anything is touched: a refused directory stays as it was found.
     let mut newest = Vec::new();

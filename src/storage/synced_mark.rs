@@ -73,7 +73,7 @@ impl Synced {
 
     /// Makes the mark durable as it is read now.
     pub fn settle<D: Disk>(disk: &D, log_dir: &Path) -> Result<(), DiskError> {
-        let Some(synced) = Synced::load(disk, log_dir) else {
+        let Some(synced) = Synced::load(disk, log_dir)? else {
             return Ok(());
         };
         let path = log_dir.join(MARK_NAME);
@@ -83,13 +83,21 @@ impl Synced {
     }
 
     /// What the mark beside the logs says; `None` if there is none or it is torn.
-    pub fn load<D: Disk>(disk: &D, log_dir: &Path) -> Option<Synced> {
-        let file = disk.open_read(&log_dir.join(MARK_NAME)).ok()?;
-        let mut bytes = [0; MARK_BYTES];
-        let count = read_full_at(&file, &mut bytes, 0).ok()?;
-        if count < MARK_BYTES {
-            return None;
+    pub fn load<D: Disk>(disk: &D, log_dir: &Path) -> Result<Option<Synced>, DiskError> {
+        let path = log_dir.join(MARK_NAME);
+        if !disk.exists(&path).doing("look for", &path)? {
+            return Ok(None);
         }
+        let file = disk.open_read(&path).doing("open", &path)?;
+        let mut bytes = [0; MARK_BYTES];
+        let count = read_full_at(&file, &mut bytes, 0).doing("read", &path)?;
+        Ok(match count {
+            MARK_BYTES => Synced::decode(bytes),
+            _ => None,
+        })
+    }
+
+    fn decode(bytes: [u8; MARK_BYTES]) -> Option<Synced> {
         let (fields, sum) = bytes.split_at(16);
         let is_whole = crc32fast::hash(fields).to_be_bytes() == sum;
         let (log, end) = fields.split_at(8);

@@ -361,7 +361,12 @@ impl Leader {
     }
 
     fn forget(&mut self, link: LinkId) {
-        self.learners.remove(&link);
+        if let Some(learner) = self.learners.remove(&link)
+            && self.stage == Stage::CollectingNewLeaderAcks
+        {
+            // It may follow a later leader by now. An epoch begins with a quorum that is there.
+            self.new_leader_acks.remove(learner.server);
+        }
         self.syncs.retain(|sync| sync.from != Some(link));
     }
 

@@ -77,7 +77,9 @@ impl Disk {
             }
             None => self.recover(),
         };
-        self.undone.clear();
+        if !self.is_damaged {
+            self.undone.clear();
+        }
         let last = tree.last_processed_zxid();
         let committed_log = CommittedLog::recovered(tail, last, window);
         Ok(Start { tree, committed_log })
@@ -221,7 +223,7 @@ impl Disk {
 
     /// The process ends because the disk has failed.
     pub fn fail(&mut self) {
-        self.undone = std::mem::take(&mut self.queue);
+        self.undone.append(&mut self.queue);
         self.refuse();
     }
 
@@ -235,7 +237,7 @@ impl Disk {
             // What is done before the machine stops is done, whether it is reported or not.
             let _ = self.advance(count);
         }
-        self.undone = std::mem::take(&mut self.queue);
+        self.undone.append(&mut self.queue);
         if let Some(files) = &mut self.files {
             files.restart(power.unsynced);
         }

@@ -211,7 +211,7 @@ impl Files {
 
     /// If this is the newest log, how much of it is known to be on disk.
     fn synced_of(&self, path: &Path) -> Option<u64> {
-        let synced = Synced::load(&self.disk, &self.config.log_dir);
+        let synced = Synced::load(&self.disk, &self.config.log_dir).expect("nothing fails now");
         let listing = data_dir::list(&self.disk, &self.config).expect("nothing fails now");
         let newest = listing.logs.last().filter(|log| log.path == path)?;
         let known = synced.filter(|synced| synced.log == newest.zxid);
