@@ -270,7 +270,7 @@ fn merged(members: &[&[(i64, u8)]]) -> Result<Merged, String> {
     let folder = tempfile::tempdir().expect("a folder for the logs");
     let mut folders = Vec::new();
     for (number, records) in members.iter().enumerate() {
-        let zxid = |short: i64| short / 100 << 32 | short % 100;
+        let zxid = |short: i64| ((short / 100) << 32) | (short % 100);
         let head = |short: i64| {
             Out::default()
                 .long(1)
