@@ -79,9 +79,10 @@ pub struct Merged {
     pub given_up: Vec<i64>,
 }
 
-/// Merges the logs of all members. `shown` are zxids of replies: each was committed. Of the end of an epoch
-/// it decides what most of those who went on to the next one have.
-pub fn merge(folders: &[String], shown: &[i64], exact: bool) -> Result<Merged, String> {
+/// Merges the logs of all members. `shown` are zxids of replies: each was committed. `ends` are what leaders
+/// had when a quorum began to follow them: of the epoch before, that was committed. Where no leader is known
+/// it decides what most of those who went on to the next epoch have.
+pub fn merge(folders: &[String], shown: &[i64], ends: &[i64], exact: bool) -> Result<Merged, String> {
     let mut logs = Vec::new();
     let mut all = Log::new();
     for folder in folders {
@@ -96,7 +97,10 @@ pub fn merge(folders: &[String], shown: &[i64], exact: bool) -> Result<Merged, S
     epochs.dedup();
     let mut given_up = Vec::new();
     for pair in epochs.windows(2) {
-        let last = end_of(pair[0], pair[1], &logs, shown);
+        let known = ends.iter().filter(|end| **end >> 32 == pair[0]).max();
+        let last = known
+            .copied()
+            .unwrap_or_else(|| end_of(pair[0], pair[1], &logs, shown));
         given_up.extend(all.range(last + 1..pair[1] << 32).map(|(zxid, _)| *zxid));
     }
     for zxid in &given_up {
@@ -123,7 +127,7 @@ fn end_of(epoch: i64, next: i64, logs: &[Log], shown: &[i64]) -> i64 {
     let most = votes
         .iter()
         .filter(|(last, _)| **last >= shown)
-        .max_by_key(|(_, count)| **count);
+        .max_by_key(|(last, count)| (**count, std::cmp::Reverse(**last)));
     let longest = logs.iter().filter_map(|log| log.range(..next << 32).next_back());
     most.map(|(last, _)| *last)
         .or_else(|| longest.map(|(zxid, _)| *zxid).max())

@@ -117,10 +117,13 @@ fn check(options: &Options) -> ExitCode {
     }
     let number = |text: &String| text.parse().expect("the number of an epoch");
     let own_epochs: Vec<i64> = options.all("own-epochs").iter().map(number).collect();
+    let zxid = |text: &String| i64::from_str_radix(text, 16).expect("a zxid");
+    let ends: Vec<i64> = options.all("ends").iter().map(zxid).collect();
     let evidence = Evidence {
         folders: options.all("logs"),
         trees: options.all("trees"),
         apache: options.has("apache"),
+        ends: &ends,
         own_epochs: &own_epochs,
     };
     let found = judged(&events, &evidence);

@@ -1,4 +1,4 @@
-"""What goes wrong in a run: each kind does its harm, holds it for a while, and undoes it. All is drawn from the seed."""
+"""What goes wrong in a run: each kind does its harm, holds it for a while, and undoes it; drawn from the seed."""
 
 import subprocess
 import time

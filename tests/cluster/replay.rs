@@ -15,6 +15,8 @@ pub struct Evidence<'a> {
     pub folders: &'a [String],
     pub trees: &'a [String],
     pub apache: bool,
+    /// Last zxids of leaders when a quorum began to follow them.
+    pub ends: &'a [i64],
     /// Epochs that a server of ours led; only told beside Apache's.
     pub own_epochs: &'a [i64],
 }
@@ -25,7 +27,7 @@ pub fn check(events: &[Event], calls: &[Call], evidence: &Evidence, found: &mut 
         .filter_map(|call| call.answer.as_ref())
         .map(|answer| answer.zxid);
     let shown: Vec<i64> = shown.collect();
-    let merged = match logs::merge(evidence.folders, &shown, !evidence.apache) {
+    let merged = match logs::merge(evidence.folders, &shown, evidence.ends, !evidence.apache) {
         Ok(merged) => merged,
         Err(problem) => return found.wrong(problem),
     };

@@ -244,8 +244,17 @@ impl<'a> Session<'a> {
         if !self.watches.is_empty() {
             let out = Out::default().long(self.last_zxid);
             let lists = self.watches.lists();
-            let body = lists.into_iter().fold(out, |out, list| out.strings(list.iter()));
-            first.push((wire::SET_WATCHES_XID, op::SET_WATCHES2, body.0));
+            // As Apache's clients do: servers of before 3.6 know three lists only.
+            let has_persistent = !lists[3].is_empty() || !lists[4].is_empty();
+            let (code, count) = if has_persistent {
+                (op::SET_WATCHES2, 5)
+            } else {
+                (op::SET_WATCHES, 3)
+            };
+            let body = lists[..count]
+                .iter()
+                .fold(out, |out, list| out.strings(list.iter()));
+            first.push((wire::SET_WATCHES_XID, code, body.0));
         }
         self.exchange(first).map(drop)
     }

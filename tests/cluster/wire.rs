@@ -22,6 +22,7 @@ pub mod op {
     pub const CREATE2: i32 = 15;
     pub const MULTI_READ: i32 = 22;
     pub const AUTH: i32 = 100;
+    pub const SET_WATCHES: i32 = 101;
     pub const GET_EPHEMERALS: i32 = 103;
     pub const SET_WATCHES2: i32 = 105;
     pub const ADD_WATCH: i32 = 106;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::session::{Lost, Reply, Request, Run, Session};
 use crate::wire::{self, EPHEMERAL, In, OPEN, PERSISTENT, SEQUENTIAL, op};
@@ -296,13 +297,16 @@ fn bank(session: &mut Session) -> Result<(), Lost> {
 }
 
 const CREATOR: &[wire::Acl] = &[(31, "auth", "")];
+/// Nobody may write, and anybody may change that.
+const SEALED: &[wire::Acl] = &[(17, "world", "anyone")];
 const READERS: &[wire::Acl] = &[(1, "world", "anyone"), (30, "auth", "")];
 
 fn acl(session: &mut Session) -> Result<(), Lost> {
     let path = format!("/acl/{}", session.rng.below(3));
-    let list = match session.rng.below(4) {
-        0 | 1 => OPEN,
-        2 => CREATOR,
+    let list = match session.rng.below(6) {
+        0..3 => OPEN,
+        3 => SEALED,
+        4 => CREATOR,
         _ => READERS,
     };
     let set_data = (op::SET_DATA, wire::set_data(&path, &value(session), -1));
@@ -325,15 +329,22 @@ fn acl(session: &mut Session) -> Result<(), Lost> {
     }
 }
 
-/// A session ends, is left to expire, or goes on at another member.
+/// A session ends, is left to expire, or goes on at another member after a while.
 fn churn(session: &mut Session) -> Result<(), Lost> {
     match session.rng.below(8) {
         0 | 1 => {
-            session.ask(op::CLOSE_SESSION, Vec::new())?;
+            // The node comes while the end of its session is on its way.
+            let path = format!("/members/{}-", session.number);
+            let node = wire::create(&path, b"", OPEN, EPHEMERAL + SEQUENTIAL);
+            session.batch(vec![(op::CREATE, node), (op::CLOSE_SESSION, Vec::new())])?;
             session.forget();
         }
         2 => session.forget(),
-        _ => session.lose(),
+        _ => {
+            session.lose();
+            let wait = session.rng.below(400);
+            session.idle(Duration::from_millis(wait))?;
+        }
     }
     Err(Lost)
 }
