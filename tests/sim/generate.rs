@@ -87,6 +87,7 @@ pub fn plan(tier: Tier, seed: u64) -> Plan {
         ),
         clocks: vec![(1000, 0); count],
         users: 3 + prng.below(3) as usize,
+        is_canary: false,
         steps: Vec::new(),
     };
     let classes: Vec<Class> = CLASSES.into_iter().filter(|_| prng.below(3) == 0).collect();

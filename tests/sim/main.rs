@@ -19,6 +19,8 @@ mod generate;
 mod marks;
 #[path = "../model/mod.rs"]
 mod model;
+#[cfg(feature = "mutants")]
+mod mutants;
 mod options;
 mod plan;
 mod requests;

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::plan::Act;
+use super::plan::{Act, Tier};
+use super::users::Got;
 use super::world::ensemble::Ensemble;
 use super::world::moments::{Happened, Moment};
 
@@ -30,7 +31,40 @@ impl Marks {
         self.hit(format!("act {}", &name[..end]));
     }
 
-    pub fn at_the_end(&mut self, _world: &Ensemble) {}
+    pub fn at_the_end(&mut self, world: &Ensemble) {
+        for (reason, count) in &world.net.reasons {
+            *self.counts.entry(format!("closed: {reason}")).or_default() += count;
+        }
+        if world.history.base.counter() > 0 && world.history.epochs_count() > 0 {
+            self.hit("an epoch near its last zxid");
+        }
+    }
+
+    /// What a client was told.
+    pub fn on_got(&mut self, got: &Got, is_current: bool) {
+        match got {
+            Got::Connected { .. } => self.hit("connected"),
+            Got::Refused => self.hit("a session is refused"),
+            Got::Event { kind, .. } => self.hit(format!("event {kind}")),
+            Got::Reply { error, .. } => self.hit(format!("answer {error}")),
+        }
+        if !is_current {
+            self.hit("something comes on a connection that was left");
+        }
+    }
+
+    /// What has to be come across in a long run of this tier, and was not.
+    pub fn missing(&self, tier: Tier) -> Vec<&'static str> {
+        let wanted = include_str!("marks.txt").lines().filter_map(|line| {
+            let (tiers, name) = line.split_once(' ')?;
+            let is_meant = match tier {
+                Tier::Protocol => tiers.contains('P'),
+                Tier::Full => tiers.contains('F'),
+            };
+            is_meant.then_some(name)
+        });
+        wanted.filter(|name| !self.counts.contains_key(*name)).collect()
+    }
 
     pub fn add(&mut self, other: &Marks) {
         for (name, count) in &other.counts {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::failure::{self, Failure, attempt_with_trace};
+use super::failure::{self, Failure, attempt, attempt_with_trace};
 use super::fleet::Fleet;
 use super::generate;
 use super::plan::{Plan, Tier};
@@ -19,6 +19,8 @@ pub struct Options {
     count: Option<u64>,
     seconds: Option<u64>,
     keep: Option<PathBuf>,
+    mutants: Option<Vec<String>>,
+    tries: Option<u64>,
     prints_marks: bool,
     is_long: bool,
 }
@@ -28,6 +30,8 @@ const USAGE: &str = "usage: sim [--tier protocol|full] then one of
   --replay FILE     the run of a plan that was kept
   --seeds N         so many runs from --from S on (or from a fresh seed), for --seconds T at most;
                     --marks prints the marks, --long fails if one of them was never come across
+  --mutants A,B     how many seeds it takes to catch these bugs, or all of them; --tries T times,
+                    --seeds N at most (only with the feature mutants and the profile sim)
   nothing           a short look: the plans that are kept, and some seeds
 --keep DIR is where shrunk plans of failures go";
 
@@ -52,6 +56,12 @@ pub fn parse(args: impl Iterator<Item = String>) -> Result<Options, String> {
             "--seeds" => options.count = Some(number(value()?)?),
             "--seconds" => options.seconds = Some(number(value()?)?),
             "--keep" => options.keep = Some(value()?.into()),
+            "--mutants" => {
+                let names = value()?;
+                let names = names.split(',').filter(|name| !name.is_empty() && *name != "all");
+                options.mutants = Some(names.map(str::to_owned).collect());
+            }
+            "--tries" => options.tries = Some(number(value()?)?),
             "--marks" => options.prints_marks = true,
             "--long" => options.is_long = true,
             // What the test runner says to every test.
@@ -76,11 +86,30 @@ impl Options {
             let runs = self.tiers.iter().map(|tier| replay(&generate::plan(*tier, seed)));
             return Ok(runs.filter(|is_good| !is_good).count() == 0);
         }
+        if let Some(names) = &self.mutants {
+            return self.hunt(names);
+        }
         if self.count.is_some() || self.seconds.is_some() {
             let runs: Vec<bool> = self.tiers.iter().map(|tier| self.many(*tier)).collect();
             return Ok(runs.into_iter().all(|is_good| is_good));
         }
         Ok(self.short())
+    }
+
+    #[cfg(feature = "mutants")]
+    fn hunt(&self, names: &[String]) -> Result<bool, String> {
+        super::mutants::hunt(names, self.tries.unwrap_or(5), self.count.unwrap_or(2000))
+    }
+
+    #[cfg(not(feature = "mutants"))]
+    fn hunt(&self, _names: &[String]) -> Result<bool, String> {
+        let tries = self
+            .tries
+            .map_or(String::new(), |tries| format!(" --tries {tries}"));
+        Err(format!(
+            "bugs are in no ordinary build: cargo test --profile sim --features mutants --test sim -- \
+             --mutants all{tries}"
+        ))
     }
 
     fn many(&self, tier: Tier) -> bool {
@@ -98,13 +127,20 @@ impl Options {
                 println!("  {count:>12} {name}");
             }
         }
+        let missing = match self.is_long {
+            true => report.marks.missing(tier),
+            false => Vec::new(),
+        };
+        if !missing.is_empty() {
+            println!("never come across: {}", missing.join(", "));
+        }
         for (seed, failure) in &report.failures {
             println!("seed {seed}: {}", first_line(failure));
         }
         if let Some((seed, failure)) = report.failures.first() {
             self.keep(&generate::plan(tier, *seed), failure);
         }
-        report.failures.is_empty()
+        report.failures.is_empty() && missing.is_empty()
     }
 
     /// Shrinks the plan of a failure and writes it down.
@@ -125,7 +161,7 @@ impl Options {
     }
 
     fn short(&self) -> bool {
-        let mut is_good = true;
+        let mut is_good = canary() && kept_plans();
         for (tier, count) in [(Tier::Protocol, 400), (Tier::Full, 60)] {
             let fleet = Fleet {
                 tier,
@@ -143,6 +179,47 @@ impl Options {
         }
         is_good
     }
+}
+
+/// A network that changes what it carries has to be noticed, or nothing else would be.
+fn canary() -> bool {
+    let mut plan = generate::plan(Tier::Protocol, 0);
+    plan.is_canary = true;
+    match attempt(&plan) {
+        Ok(_) => {
+            println!("a proposal was changed on its way, and no law was broken: no result counts");
+            false
+        }
+        Err(failure) => {
+            println!("the canary died, as it has to: {}", first_line(&failure));
+            true
+        }
+    }
+}
+
+/// What was once found does not come back.
+fn kept_plans() -> bool {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sim/plans");
+    let entries = std::fs::read_dir(&dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    assert!(!paths.is_empty(), "there are kept plans");
+    let mut is_good = true;
+    for path in paths {
+        let name = path.file_name().unwrap_or_default().display().to_string();
+        match read(&path).map(|plan| attempt(&plan)) {
+            Ok(Ok(_)) => {}
+            Ok(Err(failure)) => {
+                println!("{name}: {}", first_line(&failure));
+                is_good = false;
+            }
+            Err(error) => {
+                println!("{error}");
+                is_good = false;
+            }
+        }
+    }
+    is_good
 }
 
 /// Shows a run from its beginning to its end.

@@ -30,6 +30,9 @@ pub struct Plan {
     /// How the clocks of the servers go: thousandths, and by how much the wall clocks are wrong.
     pub clocks: Vec<(u64, i64)>,
     pub users: usize,
+    /// Proposals change on their way: the run has to fail.
+    #[serde(default)]
+    pub is_canary: bool,
     pub steps: Vec<Step>,
 }
 

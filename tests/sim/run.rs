@@ -5,6 +5,7 @@ use std::fmt::Arguments;
 
 use zkserver::clock::Millis;
 use zkserver::ids::Zxid;
+use zkserver::proto::quorum::{PacketType, QuorumPacket};
 
 use super::check::Laws;
 use super::marks::Marks;
@@ -67,6 +68,9 @@ impl Run {
     fn new(plan: Plan, is_traced: bool) -> Run {
         let mut world = Ensemble::asleep(setup(&plan));
         world.moments = Some(Vec::new());
+        if plan.is_canary {
+            world.net.tamper = Some(change);
+        }
         world.trace.is_read = is_traced;
         for (node, (permille, wall_offset_ms)) in world.nodes.iter_mut().zip(&plan.clocks) {
             node.clock = Clock {
@@ -217,6 +221,18 @@ impl Run {
             version: -1,
         }];
         self.ask(user, false, &ops);
+    }
+}
+
+/// What an evil network does to a proposal.
+fn change(packet: &mut QuorumPacket) {
+    if packet.kind == PacketType::Proposal
+        && let Some(data) = &packet.data
+    {
+        let mut changed = data.to_vec();
+        // Within the time of the transaction, which nothing else depends on.
+        changed[27] ^= 1;
+        packet.data = Some(changed.into());
     }
 }
 

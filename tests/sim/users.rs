@@ -222,6 +222,7 @@ impl Run {
         let user = self.wires[conn].user;
         let is_current = self.users[user].conn == Some(conn);
         self.laws.on_got(&self.world.history, &self.wires[conn], &got);
+        self.marks.on_got(&got, is_current);
         match got {
             Got::Connected { session } => {
                 self.say(format_args!("{conn} is connected with {session}"));

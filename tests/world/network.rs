@@ -30,6 +30,8 @@ pub struct Network {
     pub seen: BTreeMap<PacketType, usize>,
     /// Commits and answers to syncs in the order in which they have arrived, and where.
     pub answers: Vec<(usize, PacketType)>,
+    /// Why connections were closed, without numbers.
+    pub reasons: BTreeMap<String, u64>,
     /// Messages that have arrived on the election port.
     pub votes_count: usize,
     /// Changes packets on their way.
