@@ -30,7 +30,7 @@ impl Replica {
                 member.epochs = (accepted, current);
                 member.step(now, zab::Input::EpochsSaved { accepted, current });
             }
-            Input::LogFenced => self.on_log_fenced(now),
+            Input::LogFenced => self.on_log_fenced(now, outputs),
             Input::TreeReplaced(tree) => self.on_tree_replaced(now, tree, outputs),
             Input::CannotTruncate { reason } => {
                 member.replacement = None;
@@ -157,10 +157,7 @@ impl Replica {
         };
         let Some(rest) = &mut member.rest else { return };
         member.looking_since = now.mono;
-        let last = rest.window.last();
-        // Who holds any state of an epoch holds all that the epoch began with, as after a restart.
-        member.epochs.1 = member.epochs.1.max(last.epoch());
-        let (zxid, peer_epoch) = (last, member.epochs.1.0);
+        let (zxid, peer_epoch) = (rest.window.last(), member.epochs.1.0);
         match rest.handover.take() {
             Some(Handover {
                 leader,
@@ -315,7 +312,7 @@ impl Replica {
         self.syncs.clear();
     }
 
-    fn on_log_fenced(&mut self, now: Now) {
+    fn on_log_fenced(&mut self, now: Now, outputs: &mut Outputs) {
         let Ensemble::Member(member) = &mut self.ensemble else {
             return;
         };
@@ -328,6 +325,13 @@ impl Replica {
                 replay(&mut tree, &entry);
                 rest.window.push(entry);
             }
+        }
+        let (accepted, current) = (member.epochs.0, rest.window.last().epoch());
+        if current > member.epochs.1 {
+            // Who holds any state of an epoch holds all that the epoch began with, as after a restart. The
+            // disk has to say so before anybody else hears of it.
+            outputs.list.push(Output::SaveEpochs { accepted, current });
+            return outputs.list.push(Output::FenceLog);
         }
         self.look(now);
     }

@@ -8,6 +8,7 @@
 use super::world::{disk, ensemble as world, setup};
 
 mod handing_over;
+mod known_bugs;
 mod moves;
 mod random;
 mod role_ends;
