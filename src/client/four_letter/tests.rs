@@ -332,7 +332,7 @@ fn while_not_serving_only_the_process_is_shown() {
 }
 
 #[test]
-fn words_off_the_whitelist_say_so() {
+fn cve_2017_5637_words_off_the_whitelist_say_so() {
     let server = sample();
     let whitelist = Whitelist::new(["ruok, mntr ,nope"]);
     for word in FourLetterWord::ALL {

@@ -1,10 +1,16 @@
 //! What has gone wrong in ZooKeeper, each under its number, told step by step to ours. The world checks the
-//! general laws all the while; a test checks what its bug would have broken.
+//! general laws all the while; a test checks what its bug would have broken. `tests/KNOWN_BUGS.md` is the
+//! index, also of the bugs that are tested elsewhere.
 
 use super::world::Ensemble;
 use crate::proto::quorum::{PacketType, QuorumPacket};
 use crate::replica::tests::world::frames::*;
 
+mod broadcast;
+mod elections;
+mod joining;
+mod recovery;
+mod requests;
 mod synchronization;
 
 /// How often packets of this kind have arrived.
@@ -52,6 +58,12 @@ fn swallow(packet: &mut QuorumPacket) {
 
 fn swallow_new_leader(packet: &mut QuorumPacket) {
     if packet.kind == PacketType::NewLeader {
+        swallow(packet);
+    }
+}
+
+fn swallow_up_to_date(packet: &mut QuorumPacket) {
+    if packet.kind == PacketType::UpToDate {
         swallow(packet);
     }
 }
