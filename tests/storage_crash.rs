@@ -290,7 +290,7 @@ fn a_disk_that_fills_up_at_any_byte_tears_nothing() {
 }
 
 #[test]
-fn a_writer_that_failed_once_never_says_durable_again() {
+fn zk_2247_a_writer_that_failed_once_never_says_durable_again() {
     let history = History::new(5, 10);
     let config = config(Path::new("/data"));
     let disk = SimDisk::default();

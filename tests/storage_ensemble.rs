@@ -339,7 +339,7 @@ fn epochs_never_go_back_whenever_the_machine_stops() {
 }
 
 #[test]
-fn epochs_that_do_not_fit_the_state_are_refused_or_repaired() {
+fn zk_1653_epochs_that_do_not_fit_the_state_are_refused_or_repaired() {
     let dir = version_2(Path::new("/data"));
     let config = config(Path::new("/data"));
     let load = |accepted: Option<&str>, current: Option<&str>, epoch| {
@@ -482,4 +482,80 @@ fn a_member_whose_disk_fails_or_fills_up_holds_what_it_held_or_what_it_said() {
             }
         }
     }
+}
+
+#[test]
+fn zk_2846_no_log_from_before_a_received_snapshot_feeds_a_diff() {
+    let (ours, theirs) = (History::new(8, 60), History::new(9, 60));
+    let config = config(Path::new("/data"));
+    let disk = forty(&ours, &config);
+    snapshot_stream::install(&disk, &config, &mut theirs.tree(55), Former::Removed).unwrap();
+    let mut log = LogWriter::new(disk.clone(), &config);
+    (56..=58).for_each(|number| append(&mut log, &theirs, number));
+    log.close().unwrap();
+    let disk = disk.restart(Unsynced::Lost);
+    check(&recover(&disk, &config, 7).unwrap(), &theirs, 58);
+    let read = |after, upto| {
+        let entries = read_range(&disk, &config, Zxid(after), Zxid(upto), 1 << 20).unwrap();
+        entries.map(|entries| entries.len())
+    };
+    for after in 1..=40 {
+        assert_eq!(read(after, 58), None, "after {after}");
+        assert_eq!(read(after, 40), None, "after {after}");
+    }
+    assert_eq!(read(56, 58), Some(2));
+}
+
+#[test]
+fn zk_1549_a_cut_leaves_no_snapshot_that_holds_what_was_cut() {
+    let history = History::new(10, 60);
+    let config = config(Path::new("/data"));
+    let disk = forty(&history, &config);
+    // Taken before there was a quorum, of all that was logged.
+    snapshot_writer::write_tree(&disk, &config, &mut history.tree(LAST)).unwrap();
+    check(&truncate(&disk, &config, Zxid(38), 7).unwrap(), &history, 38);
+    let disk = disk.restart(Unsynced::Lost);
+    check(&recover(&disk, &config, 7).unwrap(), &history, 38);
+    let newest = data_dir::list(&disk, &config).unwrap().snapshots[0].zxid;
+    assert!(newest <= Zxid(38), "{newest}");
+    // With nothing to start from below the cut, it is refused, and nothing has changed.
+    let disk = forty(&history, &config);
+    snapshot_writer::write_tree(&disk, &config, &mut history.tree(LAST)).unwrap();
+    for snapshot in ["snapshot.0", "snapshot.a", "snapshot.1e"] {
+        disk.take(&config.snap_dir.join(snapshot));
+    }
+    let refused = truncate(&disk, &config, Zxid(38), 7).map(|_| ()).unwrap_err();
+    assert!(
+        matches!(refused, TruncateError::NoSnapshot(Zxid(38))),
+        "{refused}"
+    );
+}
+
+#[test]
+fn zk_3701_a_cut_that_the_disk_refuses_is_never_taken_for_one() {
+    let history = History::new(11, 60);
+    let config = config(Path::new("/data"));
+    let mut fatal = 0;
+    for call in 1.. {
+        let disk = forty(&history, &config).restart(Unsynced::Kept);
+        disk.set_fault(Fault::FailFrom(disk.calls() + call));
+        match truncate(&disk, &config, Zxid(27), 7) {
+            Ok(recovered) => {
+                check(&recovered, &history, 27);
+                assert!(call > 10);
+                break;
+            }
+            // Only who has changed nothing may go on, and ask for a snapshot instead.
+            Err(error) => {
+                disk.set_fault(Fault::None);
+                let found = recover(&disk.restart(Unsynced::Lost), &config, 7).unwrap();
+                match error.is_untouched() {
+                    true => check(&found, &history, LAST),
+                    false => assert!(found.last_zxid >= Zxid(27), "call {call}: {}", found.last_zxid),
+                }
+                fatal += u32::from(!error.is_untouched());
+            }
+        }
+    }
+    assert!(fatal > 5, "{fatal}");
 }

@@ -101,7 +101,7 @@ mod tests {
     proptest! {
         /// A cycle of votes would let an election go on for ever.
         #[test]
-        fn the_order_of_votes_is_total(a in any_vote(), b in any_vote(), c in any_vote()) {
+        fn zk_1419_the_order_of_votes_is_total(a in any_vote(), b in any_vote(), c in any_vote()) {
             let verifier = verifier();
             let beats = |a: &Vote, b: &Vote| a.beats(b, &verifier);
             prop_assert!(!beats(&a, &a));

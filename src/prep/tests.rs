@@ -440,7 +440,7 @@ fn negative_counts_keep_ten_places() {
 }
 
 #[test]
-fn pending_changes_count() {
+fn cve_2026_100235_pending_changes_count() {
     let mut server = Server::new();
     let mut expect = |op: Op, expected: Option<ErrorCode>| {
         assert_eq!(server.submit(&op).1, expected, "{op:?}");
@@ -467,7 +467,7 @@ fn pending_changes_count() {
 }
 
 #[test]
-fn a_failed_multi_leaves_no_trace() {
+fn zk_1624_a_failed_multi_leaves_no_trace() {
     let mut server = Server::new();
     let (before, _) = server.submit(&create("/a", 1));
     let failing = Op::Multi(vec![
@@ -501,7 +501,7 @@ fn a_failed_multi_leaves_no_trace() {
 }
 
 #[test]
-fn records_that_nobody_could_read_are_refused_without_a_trace() {
+fn zk_2101_records_that_nobody_could_read_are_refused_without_a_trace() {
     let mut server = Server::new();
     let large = |path: &str| Op::Create(OpCode::Create, path.into(), Some(vec![7; 2000]), open(), 0);
     assert_eq!(server.run(&large("/a")), ErrorCode::Ok);

@@ -256,6 +256,21 @@ mod tests {
     }
 
     #[test]
+    fn zk_3720_the_handshake_is_written_as_every_release_knows_it() {
+        for count in [1, 2] {
+            let handshake = Handshake {
+                server: ServerId(3),
+                addresses: vec!["127.0.0.1:3888".to_owned(); count],
+            };
+            assert_eq!(
+                handshake.encode()[..8],
+                (-65536i64).to_be_bytes(),
+                "{count} addresses"
+            );
+        }
+    }
+
+    #[test]
     fn handshakes_are_read_from_any_number_of_bytes() {
         let one = Handshake {
             server: ServerId(2),

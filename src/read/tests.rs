@@ -206,7 +206,7 @@ fn who_may_not_read_learns_nothing_and_leaves_no_watch() {
 }
 
 #[test]
-fn an_acl_is_masked_for_those_who_only_read() {
+fn cve_2019_0201_an_acl_is_masked_for_those_who_only_read() {
     let mut world = World::new();
     let acl = [
         Acl::world(perms::READ),
@@ -380,7 +380,7 @@ fn each_read_of_many_has_its_own_outcome() {
 }
 
 #[test]
-fn many_reads_of_much_are_refused_before_they_are_built() {
+fn cve_2026_100302_many_reads_of_much_are_refused_before_they_are_built() {
     let mut world = World::new();
     let data = vec![7; 1 << 20];
     world.create("/a", Some(&data), &open(), false);

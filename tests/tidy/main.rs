@@ -1,6 +1,7 @@
 //! The rules of the house that neither compiler nor clippy knows: sizes, the ladder of dependencies, what
 //! only drivers may call, and that no file lies about unused.
 
+mod known_bugs;
 mod scan;
 
 use std::collections::BTreeSet;

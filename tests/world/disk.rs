@@ -262,6 +262,11 @@ impl Disk {
         self.snapshots.sort_by_key(|(zxid, _)| *zxid);
     }
 
+    /// Where the newest snapshot ends.
+    pub fn newest_snapshot(&self) -> Option<Zxid> {
+        self.snapshots.last().map(|(zxid, _)| *zxid)
+    }
+
     /// Forgets all but the newest snapshot and the log behind it.
     pub fn purge(&mut self) {
         self.snapshots.drain(..self.snapshots.len() - 1);

@@ -355,7 +355,7 @@ fn a_damaged_server_says_what_is_damaged() {
 }
 
 #[test]
-fn words_off_the_whitelist_say_so() {
+fn cve_2017_5637_words_off_the_whitelist_say_so() {
     let server = sample();
     let whitelist = Whitelist::new(["ruok, mntr ,nope"]);
     for word in FourLetterWord::ALL {

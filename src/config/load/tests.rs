@@ -142,7 +142,7 @@ fn a_missing_file_is_an_error() {
 }
 
 #[test]
-fn no_secret_is_shown() {
+fn cve_2014_0085_no_secret_is_shown() {
     let lines = "DigestAuthenticationProvider.superDigest=super:hunter2\nssl.keyStore.password=hunter2\n\
                  SASLAuthenticationProvider.superPassword=hunter2\nxyzPassword=hunter2\nsuperUser=hunter2\n";
     let loaded = Place::zoo_cfg(lines).load();

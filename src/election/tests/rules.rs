@@ -129,7 +129,7 @@ fn a_crashed_leader_is_not_elected_by_old_votes() {
 }
 
 #[test]
-fn a_joiner_does_not_lead_because_it_led_before() {
+fn zk_975_a_joiner_does_not_lead_because_it_led_before() {
     let mut probe = Probe::looking();
     for from in [2, 3] {
         probe.hear(from, vote(Following, 1, 8));

@@ -9,6 +9,7 @@ use super::world::{disk, ensemble as world, setup};
 
 mod damage;
 mod handing_over;
+mod known_bugs;
 mod moves;
 mod role_ends;
 mod serving;

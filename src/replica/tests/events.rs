@@ -90,7 +90,7 @@ fn events_of_a_multi_come_in_the_order_of_its_operations() {
 }
 
 #[test]
-fn who_may_not_read_a_node_is_told_nothing_about_it() {
+fn cve_2024_23944_who_may_not_read_a_node_is_told_nothing_about_it() {
     let mut world = World::new();
     let (owner, stranger) = (world.session(4000), world.session(4000));
     let own = |perms| Acl {

@@ -8,9 +8,10 @@ use proptest::prelude::*;
 use super::super::*;
 use super::history::{Choice, Step, apply, choices, proper_step};
 use super::model::{Model, ModelNode, acl_of};
-use crate::proto::acl::RawAcls;
+use crate::proto::acl::{Acl, RawAcls};
 use crate::proto::jute::Reader;
 use crate::proto::stat::StatPersisted;
+use crate::proto::txn::{CreateKind, CreateTxn, Txn, TxnHeader};
 
 type ImageNode = (String, Option<Vec<u8>>, i64, StatPersisted);
 
@@ -142,7 +143,7 @@ fn fuzzy_node(path: &str, node: &ModelNode, acl_ids: &mut BTreeMap<Vec<u8>, i64>
 }
 
 #[test]
-fn a_node_whose_list_is_missing_is_open_to_nobody() {
+fn zk_3306_a_node_whose_list_is_missing_is_open_to_nobody() {
     let mut tree = DataTree::empty(0);
     tree.load_node("", None, -1, StatPersisted::default()).unwrap();
     tree.load_node("/a", Some(b"x"), 17, StatPersisted::default())
@@ -199,4 +200,88 @@ fn what_is_not_a_tree_is_refused_with_its_path() {
     );
     let null = RawAcls::decode(&mut Reader::new(&[0xff; 4])).unwrap();
     assert_eq!(said(tree.load_acl(3, &null)), "ACL 3 is null");
+}
+
+/// The tree of a fuzzy image at zxid 5: `/p`, and what else it shows.
+fn fuzzy(nodes: &[(&str, i64, StatPersisted)], sessions: Vec<(SessionId, i32)>) -> DataTree {
+    let mut tree = DataTree::empty(0);
+    for (session, timeout) in sessions {
+        tree.load_session(session, timeout);
+    }
+    for (path, acl, stat) in nodes {
+        tree.load_node(path, Some(b""), *acl, *stat).unwrap();
+    }
+    tree.finish_load(Zxid(5));
+    tree
+}
+
+fn replay(tree: &mut DataTree, zxid: i64, session: i64, txn: &Txn<'_>) {
+    let header = TxnHeader {
+        client_id: SessionId(session),
+        cxid: 1,
+        zxid: Zxid(zxid),
+        time: 1000 + zxid,
+        code: txn.code(),
+    };
+    tree.process_txn(&header, txn, &mut ());
+}
+
+#[test]
+fn zk_3125_a_replay_finds_its_work_done_and_leaves_what_it_would_have_left() {
+    let stat = |pzxid: i64, owner: i64| StatPersisted {
+        pzxid: Zxid(pzxid),
+        ephemeral_owner: owner,
+        ..StatPersisted::default()
+    };
+    // The parent was written before the child was deleted, and the child no longer.
+    let mut tree = fuzzy(&[("/p", -1, stat(3, 0))], vec![]);
+    replay(&mut tree, 6, 1, &Txn::Delete { path: "/p/c".into() });
+    assert_eq!(tree.lookup("/p").unwrap().persisted().pzxid, Zxid(6));
+    // The same with the end of a session: its nodes are named, whatever the image shows of them.
+    let sessions = vec![(SessionId(9), 4000)];
+    let paths = Some(vec!["/p/e".into(), "/p/f".into()]);
+    let mut tree = fuzzy(&[("/p", -1, stat(3, 0)), ("/p/f", -1, stat(4, 9))], sessions);
+    replay(&mut tree, 7, 9, &Txn::CloseSession { paths });
+    assert_eq!(tree.lookup("/p").unwrap().persisted().pzxid, Zxid(7));
+    assert!(tree.lookup("/p/f").is_none() && tree.sessions().is_empty());
+    assert!(tree.ephemerals(SessionId(9)).is_empty());
+}
+
+#[test]
+fn zk_4846_a_list_that_a_replay_brings_in_is_counted_like_any_other() {
+    let (old, new) = (
+        RawAcls::from_list(&[Acl::world(5)]),
+        RawAcls::from_list(&[Acl::world(3)]),
+    );
+    let mut tree = DataTree::empty(0);
+    tree.load_acl(1, &old).unwrap();
+    tree.load_node("/p", Some(b""), 1, StatPersisted::default())
+        .unwrap();
+    tree.finish_load(Zxid(5));
+    let create = CreateTxn {
+        kind: CreateKind::Plain,
+        path: "/p".into(),
+        data: Some(b""),
+        acl: new.clone(),
+        ephemeral: false,
+        parent_cversion: 1,
+    };
+    replay(&mut tree, 6, 1, &Txn::Create(create.clone()));
+    // As in the reference, the list is now that of the transaction; the other one has no users.
+    replay(
+        &mut tree,
+        7,
+        1,
+        &Txn::Create(CreateTxn {
+            path: "/q".into(),
+            ..create
+        }),
+    );
+    replay(&mut tree, 8, 1, &Txn::Delete { path: "/q".into() });
+    let acl_id = tree.lookup("/p").unwrap().acl_id();
+    assert_eq!(tree.acl(acl_id).world_perms, 3, "still readable");
+    let head = tree.snapshot_begin();
+    tree.snapshot_end();
+    let lists: Vec<&RawAcls> = head.acls.iter().map(|(_, acl)| acl).collect();
+    assert!(lists.contains(&&new) && !lists.contains(&&old), "{lists:?}");
 }

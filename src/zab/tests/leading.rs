@@ -266,7 +266,7 @@ fn a_late_learner_gets_what_is_under_way_and_then_each_commit_once() {
 }
 
 #[test]
-fn an_acknowledgement_before_that_of_newleader_is_kept_for_later() {
+fn zk_4685_an_acknowledgement_before_that_of_newleader_is_kept_for_later() {
     let mut lead = Lead::active();
     lead.propose(NOW, 1);
     lead.step(NOW, Input::LogDurable { upto: zxid(2, 1) });
@@ -405,7 +405,7 @@ fn a_follower_that_answers_but_does_not_log_is_closed() {
 }
 
 #[test]
-fn a_voter_that_looks_elsewhere_ends_a_leader_that_has_none() {
+fn zk_3109_a_voter_that_looks_elsewhere_ends_a_leader_that_has_none() {
     let mut lead = Lead::with(|config| config.max_epoch_wait_ms = Some(300));
     let mut out = Vec::new();
     lead.leader.voter_looking(Millis(299), ServerId(1), &mut out);

@@ -434,3 +434,29 @@ fn what_was_logged_and_not_committed_goes_on_to_the_next_role() {
     assert_eq!(window.last(), zxid(2, 1));
     assert_eq!(uncommitted, [entry(zxid(2, 2), 1)]);
 }
+
+#[test]
+fn zk_4394_a_commit_behind_newleader_finds_the_proposal_before_it() {
+    let mut learn = Learn::discovered(false);
+    learn.send(PacketType::Diff, zxid(2, 1));
+    learn.send(PacketType::Proposal, zxid(2, 1));
+    assert_eq!(
+        learn.send(PacketType::Commit, zxid(2, 1)),
+        log_and_commit(zxid(2, 1))
+    );
+    assert_eq!(learn.send(PacketType::Proposal, zxid(2, 2)), []);
+    assert_eq!(learn.send(PacketType::NewLeader, zxid(2, 0)), []);
+    // It comes while the disk is still at the history.
+    assert_eq!(learn.send(PacketType::Commit, zxid(2, 2)), []);
+    learn.durable(zxid(2, 1));
+    let out = learn.saved(2, 2);
+    assert_eq!(acks(&out), [(ACK, zxid(2, 0))]);
+    assert!(ended(&out).is_none(), "{out:?}");
+    let committed = out.iter().filter(|output| matches!(output, Output::Commit(_)));
+    assert_eq!(committed.count(), 1, "{out:?}");
+    assert_eq!(acks(&learn.durable(zxid(2, 2))), [(ACK, zxid(2, 2))]);
+    let out = learn.send(PacketType::UpToDate, Zxid(-1));
+    assert_eq!(out[1], Output::Active { epoch: Epoch(2) });
+    // One that matches nothing is an end, and no more.
+    assert_eq!(ended(&learn.send(PacketType::Commit, zxid(2, 4))), Some(false));
+}

@@ -79,9 +79,10 @@ impl Checker {
         if matches!(txn, Txn::CloseSession(_)) {
             return;
         }
-        let first = match txn {
-            Txn::Multi(txns) => txns.first(),
-            single => Some(single),
+        let first = if let Txn::Multi(txns) = txn {
+            txns.first()
+        } else {
+            Some(txn)
         };
         if matches!(first, Some(Txn::Error(code::SESSION_MOVED))) || matches!(txn, Txn::Error(_)) {
             return;

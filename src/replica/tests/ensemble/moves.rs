@@ -196,7 +196,7 @@ fn a_session_opened_on_a_server_that_dies_goes_on_elsewhere() {
 }
 
 #[test]
-fn what_a_closed_connection_has_forwarded_answers_nothing_of_the_next_one() {
+fn zk_1863_what_a_closed_connection_has_forwarded_answers_nothing_of_the_next_one() {
     for observers in [0, 1] {
         let mut world = Ensemble::of(3, observers);
         let followers = world.followers();

@@ -166,7 +166,7 @@ fn what_a_follower_is_still_writing_when_its_leader_dies_belongs_to_its_history(
 }
 
 #[test]
-fn when_an_epoch_has_no_zxids_left_a_new_one_begins() {
+fn zk_1277_when_an_epoch_has_no_zxids_left_a_new_one_begins() {
     crate::zab::tests::COUNTER_MAX.set(9);
     for is_forwarded in [false, true] {
         let mut world = Ensemble::of(3, 0);
