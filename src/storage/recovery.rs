@@ -257,8 +257,8 @@ pub fn recover<D: Disk>(
     if let Err(error) = &recovered
         && error.is_damage()
     {
-        // Whoever goes on beside damage must find it again, also when the machine stops meanwhile: without the
-        // mark it may look like a torn tail.
+        // Whoever goes on beside damage must find it again, also when the machine stops meanwhile: without
+        // the mark it may look like a torn tail.
         Synced::settle(disk, &config.log_dir)?;
     }
     recovered

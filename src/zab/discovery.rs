@@ -80,10 +80,8 @@ impl Leader {
                 // It could never join: no promise is taken back, and this epoch would go on without it.
                 let (server, epoch) = (info.server.0, self.epoch.0);
                 let promised = accepted.0;
-                self.end(
-                    format!("server {server} has promised epoch {promised}, after {epoch}: a later one has to begin"),
-                    out,
-                );
+                let promise = format!("server {server} has promised epoch {promised}, after {epoch}");
+                self.end(format!("{promise}: a later one has to begin"), out);
             }
             Stage::SavingAccepted | Stage::Ended => {}
             Stage::CollectingAcks

@@ -269,48 +269,29 @@ impl Steps {
     fn aimed(&mut self) -> Act {
         let power = self.cut();
         let done = self.below(3);
-        let (other, nth) = (self.below(4) as usize, 1 + self.below(3));
-        let crash = Act::Crash {
-            who: Who::Here,
-            done,
-            power,
-        };
-        let when = |what, who, then| Act::When { what, who, nth, then };
+        let other = Who::Other(self.below(4) as usize);
+        let crash = |who| Act::Crash { who, done, power };
         match self.below(9) {
             // In the same step as something became durable, or right behind what says so.
             0 => {
-                let what = *pick(
-                    &mut self.prng,
-                    &[
-                        Watch::LogDurable,
-                        Watch::EpochsDurable,
-                        Watch::SentAck,
-                        Watch::SentJoined,
-                    ],
-                );
-                when(what, Who::Here, vec![crash])
+                use Watch::{EpochsDurable, LogDurable, SentAck, SentJoined};
+                let what = [LogDurable, EpochsDurable, SentAck, SentJoined];
+                self.when(&what, Who::Here, vec![crash(Who::Here)])
             }
             // The server that has just begun to lead, or alone has the newest transaction.
             1 => {
-                let what = *pick(
-                    &mut self.prng,
-                    &[Watch::Leads, Watch::SentProposal, Watch::SentNewLeader],
-                );
                 let isolate = Act::Isolate {
                     who: Who::Here,
                     port: Gate::Both,
                 };
-                let mend = Act::After {
-                    ms: 1 + self.below(15_000),
-                    act: Box::new(Act::Mend),
-                };
-                when(what, Who::Here, vec![isolate, mend])
+                let then = vec![isolate, self.mend_within(15_000)];
+                let what = [Watch::Leads, Watch::SentProposal, Watch::SentNewLeader];
+                self.when(&what, Who::Here, then)
             }
             // One of those that have just committed something.
             2 => {
-                let who = *pick(&mut self.prng, &[Who::Here, Who::Newest, Who::Other(other)]);
-                let crash = Act::Crash { who, done, power };
-                when(Watch::CommittedFirst, Who::Here, vec![crash])
+                let who = *pick(&mut self.prng, &[Who::Here, Who::Newest, other]);
+                self.when(&[Watch::CommittedFirst], Who::Here, vec![crash(who)])
             }
             // Nobody but the one that is furthest behind.
             3 => Act::CrashAll {
@@ -318,56 +299,51 @@ impl Steps {
                 power,
             },
             // Within a synchronization.
-            4 | 5 => {
-                let what = *pick(
-                    &mut self.prng,
-                    &[
-                        Watch::GotDiff,
-                        Watch::GotTrunc,
-                        Watch::GotSnap,
-                        Watch::GotNewLeader,
-                        Watch::CutDurable,
-                        Watch::ImageDurable,
-                        Watch::GotUpToDate,
-                        Watch::GotLeaderInfo,
-                    ],
-                );
-                when(what, Who::Here, vec![crash])
-            }
+            4 | 5 => self.when(&SYNCHRONIZING, Who::Here, vec![crash(Who::Here)]),
             // A packet that comes late.
             6 => {
-                let what = *pick(
-                    &mut self.prng,
-                    &[
-                        Watch::SentCommit,
-                        Watch::SentNewLeader,
-                        Watch::SentUpToDate,
-                        Watch::SentProposal,
-                    ],
-                );
+                use Watch::{SentCommit, SentNewLeader, SentProposal, SentUpToDate};
                 let hush = Act::Hush {
                     from: Who::Here,
-                    to: Who::Other(other),
+                    to: other,
                 };
-                let mend = Act::After {
-                    ms: 1 + self.below(9000),
-                    act: Box::new(Act::Mend),
-                };
-                when(what, Who::Leader, vec![hush, mend])
+                let then = vec![hush, self.mend_within(9000)];
+                let what = [SentCommit, SentNewLeader, SentUpToDate, SentProposal];
+                self.when(&what, Who::Leader, then)
             }
             7 => Act::MoveAway { user: self.user() },
             _ => {
-                let stop = vec![Act::Crash {
-                    who: Who::Leader,
-                    done,
-                    power,
-                }];
-                let what = *pick(
-                    &mut self.prng,
-                    &[Watch::Serves, Watch::RoleEnded, Watch::SnapshotDone],
-                );
-                when(what, Who::Here, stop)
+                let what = [Watch::Serves, Watch::RoleEnded, Watch::SnapshotDone];
+                self.when(&what, Who::Here, vec![crash(Who::Leader)])
             }
         }
     }
+
+    /// Once one of these happens so many times.
+    fn when(&mut self, what: &[Watch], who: Who, then: Vec<Act>) -> Act {
+        Act::When {
+            what: *pick(&mut self.prng, what),
+            who,
+            nth: 1 + self.below(3),
+            then,
+        }
+    }
+
+    fn mend_within(&mut self, ms: u64) -> Act {
+        Act::After {
+            ms: 1 + self.below(ms),
+            act: Box::new(Act::Mend),
+        }
+    }
 }
+
+const SYNCHRONIZING: [Watch; 8] = [
+    Watch::GotDiff,
+    Watch::GotTrunc,
+    Watch::GotSnap,
+    Watch::GotNewLeader,
+    Watch::CutDurable,
+    Watch::ImageDurable,
+    Watch::GotUpToDate,
+    Watch::GotLeaderInfo,
+];

@@ -72,26 +72,9 @@ impl Run {
                 }
             }
             Act::MoveAway { user } => self.move_away(*user),
-            Act::When { what, who, nth, then } => {
-                if self.armed.len() < 20 {
-                    self.armed.push(Armed {
-                        what: *what,
-                        who: *who,
-                        left: *nth,
-                        then: then.clone(),
-                    });
-                }
-            }
-            Act::After { ms, act } => {
-                self.later_count += 1;
-                let at = self.world.now.mono + Millis(*ms);
-                self.later.insert((at, self.later_count), (**act).clone());
-            }
+            Act::When { .. } | Act::After { .. } => self.put_off(act),
             Act::CrashAll { but, power } => {
-                let but = but.and_then(|who| self.resolve(who, here));
-                for at in (0..self.world.nodes.len()).filter(|at| Some(*at) != but) {
-                    self.world.crash_with(at, 0, power.to_power(at));
-                }
+                self.crash_all(but.and_then(|who| self.resolve(who, here)), *power)
             }
             Act::StartAll => (0..self.world.nodes.len()).for_each(|at| self.start(at)),
             Act::Mend => self.world.mend(),
@@ -126,6 +109,30 @@ impl Run {
                     self.apply_to(at, act);
                 }
             }
+        }
+    }
+
+    /// For later, or until something happens.
+    fn put_off(&mut self, act: &Act) {
+        match act {
+            Act::When { what, who, nth, then } if self.armed.len() < ARMED_MAX => self.armed.push(Armed {
+                what: *what,
+                who: *who,
+                left: *nth,
+                then: then.clone(),
+            }),
+            Act::After { ms, act } => {
+                self.later_count += 1;
+                let at = self.world.now.mono + Millis(*ms);
+                self.later.insert((at, self.later_count), (**act).clone());
+            }
+            _ => {}
+        }
+    }
+
+    fn crash_all(&mut self, but: Option<usize>, power: Cut) {
+        for at in (0..self.world.nodes.len()).filter(|at| Some(*at) != but) {
+            self.world.crash_with(at, 0, power.to_power(at));
         }
     }
 
@@ -246,3 +253,6 @@ impl Watch {
         }
     }
 }
+
+/// So many things are waited for at a time.
+const ARMED_MAX: usize = 20;

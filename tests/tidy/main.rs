@@ -241,7 +241,11 @@ impl Source {
                 .trim_start()
                 .strip_prefix("#[path = \"")?
                 .strip_suffix("\"]")?;
-            Some([format!("{folder}/{name}"), String::new()])
+            let (mut base, mut name) = (folder, name);
+            while let Some(rest) = name.strip_prefix("../") {
+                (base, name) = (base.rsplit_once('/')?.0, rest);
+            }
+            Some([format!("{base}/{name}"), String::new()])
         };
         let by_name = self.text.lines().filter_map(named);
         words(&self.code, "mod")

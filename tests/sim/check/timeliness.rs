@@ -1,5 +1,5 @@
-//! I12: a server that serves shows nothing older than what was committed a while ago: it hears from its leader,
-//! or from a quorum of followers, or it does not serve.
+//! I12: a server that serves shows nothing older than what was committed a while ago: it hears from its
+//! leader, or from a quorum of followers, or it does not serve.
 
 use std::collections::VecDeque;
 

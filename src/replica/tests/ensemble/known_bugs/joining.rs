@@ -162,7 +162,7 @@ fn zk_4352_who_has_nothing_is_sent_everything() {
     let mut world = Ensemble::asleep(Setup::default());
     for at in [0, 1] {
         let disk = &mut world.nodes[at].disk;
-        disk.keep_snapshot(Zxid::ZERO, image(&mut of_unknown_origin()));
+        disk.put_snapshot(Zxid::ZERO, image(&mut of_unknown_origin()));
     }
     (0..2).for_each(|at| world.start(at));
     world.serve();
@@ -219,7 +219,7 @@ fn zk_3701_a_log_that_cannot_be_cut_ends_the_role_before_any_acknowledgement() {
     // Its only snapshot is of all that was logged, and the log before it is gone.
     let (mut tree, _) = world.nodes[former].disk.recover();
     let last = tree.last_processed_zxid();
-    world.nodes[former].disk.keep_snapshot(last, image(&mut tree));
+    world.nodes[former].disk.put_snapshot(last, image(&mut tree));
     world.nodes[former].disk.purge();
     world.mend();
     world.start(former);

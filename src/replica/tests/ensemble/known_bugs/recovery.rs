@@ -127,7 +127,7 @@ fn zk_1549_a_cut_reaches_behind_every_snapshot() {
     // Before there is any quorum, a snapshot is taken of all that was logged.
     let (mut tree, _) = world.nodes[leader].disk.recover();
     let last = tree.last_processed_zxid();
-    world.nodes[leader].disk.keep_snapshot(last, image(&mut tree));
+    world.nodes[leader].disk.put_snapshot(last, image(&mut tree));
     world.mend();
     world.serve();
     let other = world.session(world.leader(), 40_000);
