@@ -244,10 +244,10 @@ fn no_damage_to_a_snapshot_is_served() {
 }
 
 #[test]
-fn no_damage_to_the_mark_matters() {
+fn no_damage_to_the_mark_or_the_ends_matters() {
     let mut counts = Counts::default();
     let make = || Dir::with(config(Path::new("/data")));
-    everywhere(make, &["zkserver.synced"], true, &mut counts);
+    everywhere(make, &["zkserver.synced", "zkserver.ends"], true, &mut counts);
     assert!(
         counts.whole > 20 && counts.torn + counts.refused == 0,
         "{counts:?}"
