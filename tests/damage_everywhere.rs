@@ -170,7 +170,8 @@ fn judge(
         counts.whole += 1;
         return;
     }
-    // The records of the newest log are 29 and 2a: each that is gone was damaged, and none behind it is whole.
+    // The records of the newest log are 29 and 2a: each that is gone was damaged, and none behind it is
+    // whole.
     assert!(!is_marked && name == "log.29", "{context}: silently {last:#x}");
     let is_missing = matches!(damage, Damage::Missing);
     for number in last + 1..=LAST {

@@ -1,8 +1,9 @@
 //! Where finished logs end: `zkserver.ends`, beside the logs.
 //!
-//! The log's format has no link back, and the first transaction of an epoch may follow anything. So a log that
-//! has lost its tail at the border of a record, and that a log of a later epoch follows, reads as whole. This
-//! file says where each log ended once nothing more could be appended to it; what ends before that is damaged.
+//! The log's format has no link back, and the first transaction of an epoch may follow anything. So a log
+//! that has lost its tail at the border of a record, and that a log of a later epoch follows, reads as whole.
+//! This file says where each log ended once nothing more could be appended to it; what ends before that is
+//! damaged.
 //!
 //! One line for each log, with a checksum of its own. It is replaced as a whole: after a crash it is the old
 //! or the new one.
@@ -71,8 +72,8 @@ impl LogEnds {
             return Ok(());
         }
         let listing = data_dir::list(disk, config)?;
-        // Every start is from this snapshot or a newer one, so that the file stays as small as the purge keeps
-        // the directory.
+        // Every start is from this snapshot or a newer one, so the file stays as small as the purge keeps the
+        // directory.
         let oldest = listing.snapshots.last().map(|file| file.zxid);
         ends.0
             .retain(|known| known.log != end.log && oldest.is_none_or(|oldest| known.last > oldest));

@@ -191,10 +191,10 @@ pub enum RecoveryError {
     /// A log ends before the place where it once ended.
     #[error(
         "{} is damaged at offset {offset} ({}): the last good transaction is {last}, but when the log was \
-         finished it ended with {} at offset {}, as zkserver.ends beside it says, so acknowledged ones would be \
-         lost. Restore the file from a backup, or in an ensemble move this server's version-2 directories away \
-         and let it copy the leader's state. If Apache ZooKeeper has cut this log meanwhile, remove \
-         zkserver.ends beside it",
+         finished it ended with {} at offset {}, as zkserver.ends beside it says, so acknowledged ones \
+         would be lost. Restore the file from a backup, or in an ensemble move this server's version-2 \
+         directories away and let it copy the leader's state. If Apache ZooKeeper has cut this log \
+         meanwhile, remove zkserver.ends beside it",
         .path.display(),
         .damage.map_or("it ends there".to_owned(), |damage| damage.to_string()),
         .finished.last, .finished.offset
@@ -213,10 +213,10 @@ pub enum RecoveryError {
     },
     /// A finished log is missing.
     #[error(
-        "{} is missing: it ended with transaction {}, as zkserver.ends beside the logs says, and nothing else \
-         holds what comes after {base}, so acknowledged transactions would be lost. Restore the file from a \
-         backup, or in an ensemble move this server's version-2 directories away and let it copy the leader's \
-         state. If Apache ZooKeeper has cut the logs meanwhile, remove zkserver.ends",
+        "{} is missing: it ended with transaction {}, as zkserver.ends beside the logs says, and the \
+         snapshot that is there ends with {base}, so acknowledged ones would be lost. Restore the file from \
+         a backup, or in an ensemble move this server's version-2 directories away and let it copy the \
+         leader's state. If Apache ZooKeeper has cut the logs meanwhile, remove zkserver.ends",
         .path.display(), .finished.last
     )]
     EndMissing {
@@ -300,8 +300,8 @@ pub fn recover<D: Disk>(
     if let Err(error) = &recovered
         && error.is_damage()
     {
-        // Whoever goes on beside damage must find it again, also when the machine stops meanwhile: without the
-        // mark it may look like a torn tail, or without the newest ends like an end.
+        // Whoever goes on beside damage must find it again, also when the machine stops meanwhile: without
+        // the mark it may look like a torn tail, or without the newest ends like an end.
         Synced::settle(disk, &config.log_dir)?;
         disk.sync_dir(&config.log_dir).doing("sync", &config.log_dir)?;
     }

@@ -69,8 +69,8 @@ impl<'a> Check<'a> {
         wrong
     }
 
-    /// A bit flips in a record that another one follows, and nothing says what was synced or where logs ended,
-    /// as in a directory of Apache's: this is never taken for the end.
+    /// A bit flips in a record that another one follows, and nothing says what was synced or where logs
+    /// ended, as in a directory of Apache's: this is never taken for the end.
     fn rotten(&mut self, moment: &Moment) -> Result<(), String> {
         let config = &self.recording.config;
         let disk = moment.disk.image(PAGE, &mut || true);
