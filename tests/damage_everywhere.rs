@@ -170,7 +170,8 @@ fn judge(
         counts.whole += 1;
         return;
     }
-    // The newest log holds 29 and 2a: each that is gone was damaged, and none behind it is whole.
+    // The records of the newest log are 29 and 2a: each that is gone was damaged, and none behind it is
+    // whole.
     assert!(!is_marked && name == "log.29", "{context}: silently {last:#x}");
     let is_missing = matches!(damage, Damage::Missing);
     for number in last + 1..=LAST {
@@ -244,10 +245,10 @@ fn no_damage_to_a_snapshot_is_served() {
 }
 
 #[test]
-fn no_damage_to_the_mark_matters() {
+fn no_damage_to_the_mark_or_the_ends_matters() {
     let mut counts = Counts::default();
     let make = || Dir::with(config(Path::new("/data")));
-    everywhere(make, &["zkserver.synced"], true, &mut counts);
+    everywhere(make, &["zkserver.synced", "zkserver.ends"], true, &mut counts);
     assert!(
         counts.whole > 20 && counts.torn + counts.refused == 0,
         "{counts:?}"

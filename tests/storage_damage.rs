@@ -15,11 +15,15 @@ mod sim_disk;
 use std::path::{Path, PathBuf};
 
 use dir::Dir;
-use history::{config, version_2};
-use sim_disk::SimDisk;
-use zkserver::ids::Zxid;
+use history::{History, config, version_2};
+use sim_disk::{SimDisk, Unsynced};
+use zkserver::ids::{Epoch, Zxid};
+use zkserver::storage::log_truncate::truncate;
+use zkserver::storage::log_writer::LogWriter;
 use zkserver::storage::record::Damage;
-use zkserver::storage::{Compression, StorageConfig, data_dir, purge, snapshot_writer};
+use zkserver::storage::recovery::recover;
+use zkserver::storage::snapshot_stream::Former;
+use zkserver::storage::{Compression, StorageConfig, data_dir, purge, snapshot_stream, snapshot_writer};
 use zkserver::tree::DataTree;
 
 #[test]
@@ -407,4 +411,140 @@ fn a_tree_of_apaches_worked_example_is_written_and_read() {
     let file = snapshot_writer::write_tree(&dir.disk, &dir.config, &mut tree).unwrap();
     // A fresh server's: 478 bytes.
     assert_eq!(dir.disk.content(&file.path).len(), 478);
+}
+
+/// How a log is finished.
+#[derive(Clone, Copy, Debug)]
+enum Finish {
+    Roll,
+    Close,
+    /// The process is killed, and the next one recovers.
+    Recovery,
+}
+
+/// Four transactions in each of three epochs, each epoch in a log of its own.
+fn three_epochs(finish: Finish) -> Dir {
+    let zxids = (0..3).flat_map(|epoch| (1..=4).map(move |counter| Zxid::new(Epoch(epoch), counter)));
+    let (config, history) = (config(Path::new("/data")), History::along(9, zxids));
+    let disk = SimDisk::default();
+    drop(data_dir::open(&disk, &config).unwrap());
+    recover(&disk, &config, 7).unwrap();
+    let mut log = LogWriter::new(disk.clone(), &config);
+    for number in 1..=history.len() {
+        log.append(history.zxid(number), history.txn(number));
+        if number % 4 == 0 {
+            log.sync().unwrap();
+            match finish {
+                Finish::Roll => log.roll(),
+                Finish::Close => {
+                    log.close().unwrap();
+                    log = LogWriter::new(disk.clone(), &config);
+                }
+                Finish::Recovery => {
+                    recover(&disk, &config, 7).unwrap();
+                    log = LogWriter::new(disk.clone(), &config);
+                }
+            }
+        }
+    }
+    log.sync().unwrap();
+    Dir {
+        disk,
+        config,
+        history,
+    }
+}
+
+#[test]
+fn a_tail_that_is_lost_before_a_later_epoch_is_damage() {
+    for finish in [Finish::Roll, Finish::Close, Finish::Recovery] {
+        let undamaged = three_epochs(finish).recover().unwrap();
+        assert_eq!(undamaged.last_zxid, Zxid::new(Epoch(2), 4));
+        for name in ["log.1", "log.100000001"] {
+            let offsets = three_epochs(finish).offsets(name);
+            for &at in &offsets[..4] {
+                let cut = |content: &mut Vec<u8>| content.truncate(at);
+                let zero = |content: &mut Vec<u8>| content[at..].fill(0);
+                let flip = |content: &mut Vec<u8>| content[at + 20] ^= 1;
+                for damage in [&cut as &dyn Fn(&mut Vec<u8>), &zero, &flip] {
+                    let dir = three_epochs(finish);
+                    dir.edit(name, damage);
+                    let error = dir.refuses(&format!("{name} is damaged at offset {at} "));
+                    let text = error.to_string();
+                    assert!(error.is_damage(), "{text}");
+                    let end = format!("at offset {}, as zkserver.ends", offsets[4]);
+                    assert!(
+                        text.contains(&end) && text.contains("remove zkserver.ends"),
+                        "{text}"
+                    );
+                }
+            }
+        }
+        let dir = three_epochs(finish);
+        dir.disk.take(&dir.path("log.100000001"));
+        let error = dir.refuses("log.100000001 is missing: it ended with transaction 0x100000004");
+        assert!(error.is_damage());
+    }
+}
+
+#[test]
+fn logs_that_nothing_is_known_of_are_read_as_they_are() {
+    // As Apache leaves them: nothing tells this hole from the end of an epoch.
+    let dir = three_epochs(Finish::Roll).without_mark();
+    let at = dir.offsets("log.1")[3];
+    dir.edit("log.1", |content| content.truncate(at));
+    let report = dir.recover().unwrap().report;
+    assert_eq!(report.txns_replayed, 11);
+    // From here on it is known where the newest log ends.
+    let newest = "log.200000001";
+    let at = dir.offsets(newest)[3];
+    dir.edit(newest, |content| content.truncate(at));
+    dir.refuses("zkserver.ends");
+    // A line that is damaged counts for nothing.
+    dir.edit("zkserver.ends", |content| content[0] ^= 1);
+    assert_eq!(dir.recover().unwrap().last_zxid, Zxid::new(Epoch(2), 3));
+}
+
+#[test]
+fn what_is_cut_or_replaced_on_purpose_is_not_missed() {
+    for number in 1..=11 {
+        let Dir {
+            disk,
+            config,
+            history,
+        } = three_epochs(Finish::Close);
+        let to = history.zxid(number);
+        assert_eq!(truncate(&disk, &config, to, 7).unwrap().last_zxid, to);
+        let mut log = LogWriter::new(disk.clone(), &config);
+        log.append(Zxid::new(Epoch(7), 1), history.txn(number + 1));
+        log.close().unwrap();
+        // The logs before the cut are still watched.
+        let dir = Dir {
+            disk: disk.restart(Unsynced::Lost),
+            config,
+            history,
+        };
+        let at = dir.offsets("log.1")[number.min(4) - 1];
+        dir.edit("log.1", |content| content.truncate(at));
+        dir.refuses("log.1 is damaged");
+    }
+    let dir = three_epochs(Finish::Close);
+    let mut tree = dir.history.tree(6);
+    snapshot_stream::install(&dir.disk, &dir.config, &mut tree, Former::Removed).unwrap();
+    let recovered = recover(&dir.disk.restart(Unsynced::Lost), &dir.config, 7).unwrap();
+    assert_eq!(recovered.last_zxid, dir.history.zxid(6));
+}
+
+#[test]
+fn where_purged_logs_ended_is_forgotten() {
+    let ends = |dir: &Dir| String::from_utf8(dir.disk.content(&dir.path("zkserver.ends"))).unwrap();
+    let dir = Dir::with(config(Path::new("/data")));
+    assert_eq!(ends(&dir).lines().count(), 4);
+    purge::purge(&dir.disk, &dir.config, 3).unwrap();
+    dir.serves(0x2a);
+    let names: Vec<String> = ends(&dir)
+        .lines()
+        .map(|line| line.split(' ').next().unwrap().to_owned())
+        .collect();
+    assert_eq!(names, ["8", "14", "1f", "29"]);
 }

@@ -410,8 +410,10 @@ fn check_reads_snapshots_and_logs_and_changes_nothing() {
     let whole = fs::read(&log).unwrap();
     let records = whole.len() - 1;
     fs::write(&log, &whole[..records]).unwrap();
-    // Without the mark of what was synced, as Apache leaves a log that a crash cut short.
-    fs::remove_file(version_dir.join("zkserver.synced")).unwrap();
+    // Without what says how much was synced and where it ended, as Apache leaves a log that a crash cut.
+    for name in ["zkserver.synced", "zkserver.ends"] {
+        fs::remove_file(version_dir.join(name)).unwrap();
+    }
     let before = content(&version_dir);
     let outcome = place.run(&["check"]);
     assert_eq!(outcome.code, ExitCode::SUCCESS, "{}", outcome.out);
@@ -471,7 +473,7 @@ fn write_data(version_dir: &Path) {
         txn::encode(&header, &txn, None, &mut encoded);
         log.append(header.zxid, &encoded);
     }
-    log.sync().unwrap();
+    log.close().unwrap();
 }
 
 /// Every file of a directory with its bytes.

@@ -10,6 +10,7 @@ use thiserror::Error;
 use super::StorageConfig;
 use super::data_dir::{self, LogFile};
 use super::disk::{Disk, DiskContext, DiskError, DiskFile};
+use super::log_ends::LogEnds;
 use super::log_reader::{LogReader, Step};
 use super::record::RECORD_OVERHEAD;
 use super::recovery::{Recovered, RecoveryError, recover};
@@ -70,6 +71,7 @@ pub fn truncate<D: Disk>(
     }
     // Before anything else, or a crash would leave a log that ends before what its mark says was synced.
     Synced::forget(disk, &config.log_dir)?;
+    LogEnds::forget_behind(disk, &config.log_dir, to)?;
     for file in listing.snapshots.iter().filter(|file| file.zxid > to) {
         disk.remove(&file.path).doing("remove", &file.path)?;
     }

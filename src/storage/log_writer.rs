@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use super::StorageConfig;
 use super::data_dir::log_name;
 use super::disk::{Disk, DiskContext, DiskError, DiskFile};
+use super::log_ends::{FinishedLog, LogEnds};
 use super::record::{LOG_HEADER_BYTES, encode_log_header, encode_record};
 use super::synced_mark::SyncedMark;
 use crate::ids::Zxid;
@@ -20,10 +21,7 @@ use crate::mutants::{self, Mutant};
 #[derive(Debug)]
 pub struct LogWriter<D: Disk> {
     disk: D,
-    dir: PathBuf,
-    prealloc_bytes: u64,
-    force_sync: bool,
-    size_limit: Option<u64>,
+    config: StorageConfig,
     /// Oldest first; all but the last are complete and wait for their sync.
     segments: VecDeque<Segment<D::File>>,
     mark: SyncedMark<D>,
@@ -38,6 +36,7 @@ pub struct LogWriter<D: Disk> {
 #[derive(Debug)]
 struct Segment<F> {
     first_zxid: Zxid,
+    last_zxid: Zxid,
     path: PathBuf,
     file: Option<F>,
     /// Encoded and not yet written.
@@ -53,10 +52,7 @@ impl<D: Disk> LogWriter<D> {
         LogWriter {
             mark: SyncedMark::new(disk.clone(), &config.log_dir),
             disk,
-            dir: config.log_dir.clone(),
-            prealloc_bytes: config.prealloc_bytes,
-            force_sync: config.force_sync,
-            size_limit: config.log_size_limit,
+            config: config.clone(),
             segments: VecDeque::new(),
             is_rolled: true,
             has_failed: false,
@@ -83,13 +79,14 @@ impl<D: Disk> LogWriter<D> {
             return;
         }
         if self.is_rolled {
-            self.segments.push_back(Segment::new(&self.dir, zxid));
+            self.segments.push_back(Segment::new(&self.config.log_dir, zxid));
             self.is_rolled = false;
         }
         let segment = self
             .segments
             .back_mut()
             .expect("a segment was pushed at the roll");
+        segment.last_zxid = zxid;
         let before = segment.buffered.len();
         encode_record(txn, &mut segment.buffered);
         self.txns_since_roll += 1;
@@ -100,20 +97,27 @@ impl<D: Disk> LogWriter<D> {
     pub fn sync(&mut self) -> Result<(), DiskError> {
         if self.has_failed {
             let refused = io::Error::other("an earlier write failed; what is on disk is unknown");
-            return Err(refused).doing("write", &self.dir);
+            return Err(refused).doing("write", &self.config.log_dir);
         }
         // Set until everything succeeded, so that no path out of here forgets it.
         self.has_failed = true;
         while let Some(mut segment) = self.segments.pop_front() {
             let is_current = self.segments.is_empty() && !self.is_rolled;
             self.sync_segment(&mut segment)?;
-            let is_over_limit = self.size_limit.is_some_and(|limit| segment.written > limit);
+            let is_over_limit = self
+                .config
+                .log_size_limit
+                .is_some_and(|limit| segment.written > limit);
             if is_current && !is_over_limit {
                 self.segments.push_back(segment);
                 break;
             }
             self.is_rolled |= is_current;
             segment.trim()?;
+            if self.config.force_sync {
+                // Before the next log begins: from then on the mark does not speak of this one.
+                LogEnds::add(&self.disk, &self.config, segment.end())?;
+            }
         }
         self.has_failed = false;
         Ok(())
@@ -158,7 +162,7 @@ impl<D: Disk> LogWriter<D> {
         }
         let is_new = segment.file.is_none();
         if is_new {
-            if self.force_sync {
+            if self.config.force_sync {
                 self.mark.begin(segment.first_zxid)?;
             }
             let file = self.disk.create(&segment.path).doing("create", &segment.path)?;
@@ -167,15 +171,17 @@ impl<D: Disk> LogWriter<D> {
         let buffered = std::mem::take(&mut segment.buffered);
         // One write and one sync but for giant batches: recovery trusts that no more is ever unsynced.
         for chunk in buffered.chunks(UNSYNCED_BYTES_MAX) {
-            segment.write(chunk, self.prealloc_bytes)?;
-            if self.force_sync {
+            segment.write(chunk, self.config.prealloc_bytes)?;
+            if self.config.force_sync {
                 segment.sync()?;
             }
         }
-        if is_new && self.force_sync && !mutants::is_on(Mutant::M17) {
-            self.disk.sync_dir(&self.dir).doing("sync", &self.dir)?;
+        if is_new && self.config.force_sync && !mutants::is_on(Mutant::M17) {
+            self.disk
+                .sync_dir(&self.config.log_dir)
+                .doing("sync", &self.config.log_dir)?;
         }
-        if self.force_sync {
+        if self.config.force_sync {
             self.mark.advance(segment.first_zxid, segment.written);
         }
         segment.reuse(buffered);
@@ -189,6 +195,7 @@ impl<F: DiskFile> Segment<F> {
         encode_log_header(&mut buffered);
         Segment {
             first_zxid,
+            last_zxid: first_zxid,
             path: dir.join(log_name(first_zxid)),
             file: None,
             buffered,
@@ -230,6 +237,15 @@ impl<F: DiskFile> Segment<F> {
                 file.truncate(self.written).doing("cut", &self.path)
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Where it ends, once everything is written.
+    fn end(&self) -> FinishedLog {
+        FinishedLog {
+            log: self.first_zxid,
+            last: self.last_zxid,
+            offset: self.written,
         }
     }
 

@@ -7,6 +7,7 @@ pub mod codec;
 pub mod data_dir;
 pub mod disk;
 pub mod epochs;
+pub mod log_ends;
 pub mod log_range;
 pub mod log_reader;
 pub mod log_truncate;

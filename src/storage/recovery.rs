@@ -13,12 +13,14 @@ use thiserror::Error;
 use super::StorageConfig;
 use super::data_dir::{self, LogFile, SnapshotFile};
 use super::disk::{Disk, DiskContext, DiskError, DiskFile};
+use super::log_ends::{FinishedLog, LogEnds};
 use super::record::Damage;
 use super::replay::Replay;
 use super::snapshot_reader::{self, SnapshotError};
 use super::synced_mark::Synced;
 use super::{log_repair, snapshot_stream, snapshot_writer};
 use crate::ids::Zxid;
+use crate::mutants::{self, Mutant};
 use crate::proto::jute::DecodeError;
 use crate::tree::DataTree;
 
@@ -186,6 +188,45 @@ pub enum RecoveryError {
         /// The last transaction that is left.
         last: Zxid,
     },
+    /// A log ends before the place where it once ended.
+    #[error(
+        "{} is damaged at offset {offset} ({}): the last good transaction is {last}, but when the log was \
+         finished it ended with {} at offset {}, as zkserver.ends beside it says, so acknowledged ones \
+         would be lost. Restore the file from a backup, or in an ensemble move this server's version-2 \
+         directories away and let it copy the leader's state. If Apache ZooKeeper has cut this log \
+         meanwhile, remove zkserver.ends beside it",
+        .path.display(),
+        .damage.map_or("it ends there".to_owned(), |damage| damage.to_string()),
+        .finished.last, .finished.offset
+    )]
+    EndLost {
+        /// The damaged log.
+        path: PathBuf,
+        /// Where the good records end.
+        offset: u64,
+        /// What is there, if not the end of the log.
+        damage: Option<Damage>,
+        /// The last good transaction.
+        last: Zxid,
+        /// Where it ended.
+        finished: FinishedLog,
+    },
+    /// A finished log is missing.
+    #[error(
+        "{} is missing: it ended with transaction {}, as zkserver.ends beside the logs says, and the \
+         snapshot that is there ends with {base}, so acknowledged ones would be lost. Restore the file from \
+         a backup, or in an ensemble move this server's version-2 directories away and let it copy the \
+         leader's state. If Apache ZooKeeper has cut the logs meanwhile, remove zkserver.ends",
+        .path.display(), .finished.last
+    )]
+    EndMissing {
+        /// The log.
+        path: PathBuf,
+        /// The snapshot's.
+        base: Zxid,
+        /// Where it ended.
+        finished: FinishedLog,
+    },
     /// A log is missing.
     #[error(
         "{} goes on with transaction {found} at offset {offset}, but the one before it is {last}: the \
@@ -231,6 +272,8 @@ impl RecoveryError {
             | RecoveryError::Damaged { .. }
             | RecoveryError::SyncedLost { .. }
             | RecoveryError::SyncedMissing { .. }
+            | RecoveryError::EndLost { .. }
+            | RecoveryError::EndMissing { .. }
             | RecoveryError::Gap { .. } => true,
             RecoveryError::Disk(_) | RecoveryError::NoSnapshot { .. } | RecoveryError::Undecodable { .. } => {
                 false
@@ -258,8 +301,9 @@ pub fn recover<D: Disk>(
         && error.is_damage()
     {
         // Whoever goes on beside damage must find it again, also when the machine stops meanwhile: without
-        // the mark it may look like a torn tail.
+        // the mark it may look like a torn tail, or without the newest ends like an end.
         Synced::settle(disk, &config.log_dir)?;
+        disk.sync_dir(&config.log_dir).doing("sync", &config.log_dir)?;
     }
     recovered
 }
@@ -287,6 +331,7 @@ fn read_and_repair<D: Disk>(
     }
     log_repair::repair(disk, config, &listing.logs, &replay, &mut report)?;
     settle(disk, config, report.snapshot.as_ref())?;
+    finish_newest(disk, config, &replay)?;
     replay.finish(&mut report);
     let last_zxid = replay.last;
     let (mut tree, committed_tail) = replay.committed_tail();
@@ -315,6 +360,53 @@ fn settle<D: Disk>(
     disk.sync_dir(&config.log_dir).doing("sync", &config.log_dir)
 }
 
+/// Appends always go to a new log, so the newest one is finished.
+fn finish_newest<D: Disk>(disk: &D, config: &StorageConfig, replay: &Replay) -> Result<(), DiskError> {
+    match replay.ends.iter().rfind(|end| end.records > 0) {
+        None => Ok(()),
+        Some(end) => {
+            let (log, last, offset) = (end.file.zxid, end.last, end.offset);
+            LogEnds::add(disk, config, FinishedLog { log, last, offset })
+        }
+    }
+}
+
+/// What was there of a log when it was finished is there, or in a snapshot.
+fn check_end(ends: &LogEnds, replay: &Replay) -> Result<(), RecoveryError> {
+    let Some(read) = replay.ends.last() else {
+        return Ok(());
+    };
+    match ends.of(read.file.zxid) {
+        Some(finished) if replay.last < finished.last && !mutants::is_on(Mutant::M16) => {
+            Err(RecoveryError::EndLost {
+                path: read.file.path.clone(),
+                offset: read.offset,
+                damage: read.damage,
+                last: replay.last,
+                finished,
+            })
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// A log that is gone held nothing that no snapshot holds.
+fn check_missing(
+    ends: &LogEnds,
+    config: &StorageConfig,
+    logs: &[LogFile],
+    base: Zxid,
+) -> Result<(), RecoveryError> {
+    match ends.missing(logs, base) {
+        Some(finished) => Err(RecoveryError::EndMissing {
+            path: config.log_dir.join(data_dir::log_name(finished.log)),
+            base,
+            finished,
+        }),
+        None => Ok(()),
+    }
+}
+
 /// The state before anything is repaired, and the snapshots that were passed over.
 fn replay<D: Disk>(
     disk: &D,
@@ -323,6 +415,7 @@ fn replay<D: Disk>(
     hash_seed: u64,
     report: &mut RecoveryReport,
 ) -> Result<(Replay, Vec<(SnapshotFile, SnapshotError)>), RecoveryError> {
+    let ends = LogEnds::load(disk, &config.log_dir)?;
     let mut damaged = Vec::new();
     for file in &listing.snapshots {
         match snapshot_reader::load(disk, file, config.record_bytes_max, hash_seed) {
@@ -332,7 +425,9 @@ fn replay<D: Disk>(
                 let mut replay = Replay::new(tree, file.zxid, digest, config.digest_enabled, report);
                 for log in needed(&listing.logs, file.zxid) {
                     replay.log(disk, log, config.record_bytes_max, report)?;
+                    check_end(&ends, &replay)?;
                 }
+                check_missing(&ends, config, &listing.logs, file.zxid)?;
                 return Ok((replay, damaged));
             }
             Err(error) => {
@@ -364,7 +459,9 @@ fn replay<D: Disk>(
                 snap_dir: config.snap_dir.clone(),
             });
         }
+        check_end(&ends, &replay)?;
     }
+    check_missing(&ends, config, &listing.logs, Zxid::ZERO)?;
     Ok((replay, damaged))
 }
 

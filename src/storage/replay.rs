@@ -34,6 +34,8 @@ pub(super) struct LogEnd {
     pub file: LogFile,
     /// Records that are whole.
     pub records: u64,
+    /// The last of them.
+    pub last: Zxid,
     /// The offset behind the last of them.
     pub offset: u64,
     /// What is there, if not the end of the log.
@@ -89,6 +91,7 @@ impl Replay {
         let mut end = LogEnd {
             file: file.clone(),
             records: 0,
+            last: Zxid::ZERO,
             offset: 0,
             damage: None,
         };
@@ -103,6 +106,7 @@ impl Replay {
                         ));
                     }
                     end.records += 1;
+                    end.last = zxid;
                     if zxid > self.last {
                         self.check_order(file, offset, zxid)?;
                         self.apply(file, offset, zxid, body, report)?;

@@ -13,6 +13,7 @@ use super::StorageConfig;
 use super::data_dir::{self, SnapshotFile, parse_snapshot_name, snapshot_name};
 use super::disk::{Disk, DiskContext, DiskError, FileReader};
 use super::epochs;
+use super::log_ends::LogEnds;
 use super::snapshot_reader::{SnapshotError, read_wire};
 use super::snapshot_writer::{CHUNK_BYTES, encode_lists, write_temporary};
 use super::synced_mark::Synced;
@@ -131,8 +132,9 @@ pub fn finish_install<D: Disk>(disk: &D, config: &StorageConfig) -> Result<Vec<P
         let lost = std::io::Error::other(format!("it names {}, which is not there", path.display()));
         return Err(lost).doing("finish the installation of", &mark);
     }
-    // The log that it speaks of goes, too.
+    // The logs that they speak of go, too.
     Synced::forget(disk, &config.log_dir)?;
+    LogEnds::forget_behind(disk, &config.log_dir, Zxid::ZERO)?;
     let aside = clear(disk, config, &path, found.aside)?;
     disk.sync_dir(&config.log_dir).doing("sync", &config.log_dir)?;
     disk.sync_dir(dir).doing("sync", dir)?;

@@ -69,8 +69,8 @@ impl<'a> Check<'a> {
         wrong
     }
 
-    /// A bit flips in a record that another one follows, and no mark says what was synced, as in a directory
-    /// of Apache's: this is never taken for the end.
+    /// A bit flips in a record that another one follows, and nothing says what was synced or where logs
+    /// ended, as in a directory of Apache's: this is never taken for the end.
     fn rotten(&mut self, moment: &Moment) -> Result<(), String> {
         let config = &self.recording.config;
         let disk = moment.disk.image(PAGE, &mut || true);
@@ -87,9 +87,11 @@ impl<'a> Check<'a> {
         let mut content = disk.content(&path);
         content[(first + self.prng.below(last - first)) as usize] ^= 1 << self.prng.below(8);
         disk.put(&path, content);
-        let mark = config.log_dir.join("zkserver.synced");
-        if disk.paths().contains(&mark) {
-            disk.take(&mark);
+        for name in ["zkserver.synced", "zkserver.ends"] {
+            let path = config.log_dir.join(name);
+            if disk.paths().contains(&path) {
+                disk.take(&path);
+            }
         }
         self.counts.images += 1;
         match recover(&disk, config, 7) {

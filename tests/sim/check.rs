@@ -4,12 +4,14 @@
 mod acked_writes;
 mod durability;
 mod ephemerals;
+mod expiry;
 mod once;
 mod recovery;
 mod shown_states;
 mod timeliness;
 mod write_order;
 
+use zkserver::clock::Millis;
 use zkserver::ids::Zxid;
 use zkserver::proto::txn;
 
@@ -18,7 +20,7 @@ use super::plan::Tier;
 use super::users::{Got, Wire};
 use super::world::ensemble::Ensemble;
 use super::world::history::History;
-use super::world::moments::Moment;
+use super::world::moments::{Happened, Moment};
 
 pub struct Laws {
     tier: Tier,
@@ -28,6 +30,8 @@ pub struct Laws {
     states: shown_states::ShownStates,
     durability: durability::Durability,
     timeliness: timeliness::Timeliness,
+    expiry: expiry::Expiry,
+    now: Millis,
     /// What clients see and what is committed, compared with a model of the service: I5, I8 to I11, I13 to
     /// I17, I22 and I25. Of the full tier.
     model: Option<Checker>,
@@ -44,6 +48,8 @@ impl Laws {
             states: shown_states::ShownStates::default(),
             durability: durability::Durability::new(base, voters),
             timeliness: timeliness::Timeliness::default(),
+            expiry: expiry::Expiry::default(),
+            now: Millis(0),
             model: (tier == Tier::Full).then(|| {
                 Checker::new(Options {
                     quorum_sync: true,
@@ -119,10 +125,18 @@ impl Laws {
     }
 
     pub fn on_moment(&mut self, world: &Ensemble, moment: Moment) {
+        self.now = world.now.mono;
         self.durability.on_moment(world, moment);
+        if moment.what == Happened::Leads
+            && let Some(server) = &world.nodes[moment.node].server
+        {
+            let epoch = server.shared.role.lock().epoch;
+            self.expiry.began(epoch, self.now);
+        }
     }
 
     pub fn on_step(&mut self, world: &Ensemble) {
+        self.now = world.now.mono;
         self.grow(&world.history);
         self.timeliness.check(world);
     }
@@ -150,6 +164,7 @@ impl Laws {
         for entry in &history.entries[self.known..] {
             let logged = txn::decode(&entry.encoded).expect("a good transaction");
             self.once.on_committed(&logged);
+            self.expiry.on_committed(&logged, self.now);
             if let Some(model) = &mut self.model {
                 model.entry(&entry.encoded);
             }

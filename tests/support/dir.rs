@@ -49,9 +49,11 @@ impl Dir {
         }
     }
 
-    /// As Apache leaves it: without the mark of what was synced every rule is the strict one.
+    /// As Apache leaves it: without the mark of what was synced every rule is the strict one, and nothing
+    /// says where the logs ended.
     pub fn without_mark(self) -> Dir {
         self.disk.take(&self.config.log_dir.join("zkserver.synced"));
+        self.disk.take(&self.config.log_dir.join("zkserver.ends"));
         self
     }
 

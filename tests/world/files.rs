@@ -109,11 +109,7 @@ impl Files {
                 .into_owned();
             name.starts_with("log.") || name.starts_with("snapshot.")
         };
-        let listing = data_dir::list(&self.disk, &self.config).ok()?;
-        let older = listing.logs.iter().rev().skip(1).map(|log| log.path.clone());
-        let older: Vec<PathBuf> = older.collect();
-        let paths = self.disk.paths().into_iter().filter(is_history);
-        let paths: Vec<PathBuf> = paths.filter(|path| !older.contains(path)).collect();
+        let paths: Vec<PathBuf> = self.disk.paths().into_iter().filter(is_history).collect();
         let path = paths.get(chance.below(paths.len().max(1) as u64) as usize)?;
         let mut content = self.disk.content(path);
         let end = match self.synced_of(path) {
