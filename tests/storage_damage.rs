@@ -141,6 +141,36 @@ fn a_bad_record_before_a_good_one_is_refused() {
 }
 
 #[test]
+fn a_length_beyond_the_file_does_not_hide_the_rest_of_an_epoch() {
+    let zxid = |epoch, counter| Zxid::new(Epoch(epoch), counter);
+    let zxids = (1..=5)
+        .map(|counter| zxid(1, counter))
+        .chain([zxid(2, 1), zxid(2, 2)]);
+    let dir = Dir::new();
+    let (disk, history) = (SimDisk::default(), History::along(3, zxids));
+    drop(data_dir::open(&disk, &dir.config).unwrap());
+    recover(&disk, &dir.config, 7).unwrap();
+    let mut log = LogWriter::new(disk.clone(), &dir.config);
+    for number in 1..=history.len() {
+        if number == 6 {
+            log.roll();
+        }
+        log.append(history.zxid(number), history.txn(number));
+    }
+    log.close().unwrap();
+    let dir = Dir { disk, history, ..dir };
+    let third = dir.offsets("log.100000001")[2];
+    dir.edit("log.100000001", |content| content[third + 9] |= 1);
+    let error = dir.refuses("log.100000001 is damaged at offset");
+    assert!(error.is_damage());
+    // Without anything behind it, it is what a crash leaves, and Apache's servers do not cut.
+    let end = dir.offsets("log.200000001")[0];
+    assert_eq!(end, 16);
+    dir.edit("log.100000001", |content| content.truncate(third + 20));
+    assert_eq!(dir.recover().unwrap().last_zxid, zxid(2, 2));
+}
+
+#[test]
 fn damage_in_an_older_log_is_refused_if_the_log_is_needed() {
     let at = Dir::new().offsets("log.1f")[4] + 20;
     let dir = Dir::new();

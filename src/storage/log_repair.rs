@@ -170,13 +170,17 @@ fn is_torn_batch<F: DiskFile>(
     {
         bytes.truncate(length + RECORD_OVERHEAD as usize);
     }
+    let head_bytes = (SECTOR_BYTES - end.offset % SECTOR_BYTES) as usize;
+    if head_bytes < CHECKSUM_BYTES && is_head_lost(&bytes, head_bytes) {
+        return Ok(true);
+    }
     let mut rest = &bytes[..];
     let mut at = end.offset;
     while !rest.is_empty() {
         let to_boundary = (SECTOR_BYTES - at % SECTOR_BYTES) as usize;
         let (sector, behind) = rest.split_at(to_boundary.min(rest.len()));
-        // The first bytes of a record are zero anyway.
-        let tells = sector.len() > PREFIX_ZEROS || behind.is_empty();
+        // The first bytes of a record are zero anyway; no checksum is.
+        let tells = sector.len() >= CHECKSUM_BYTES || behind.is_empty();
         if tells && sector.iter().all(|&byte| byte == 0) {
             return Ok(true);
         }
@@ -184,6 +188,20 @@ fn is_torn_batch<F: DiskFile>(
         rest = behind;
     }
     Ok(false)
+}
+
+/// Whether a record is whole but for the part of its checksum that is in the sector of the record before it.
+fn is_head_lost(record: &[u8], head_bytes: usize) -> bool {
+    let body = record
+        .get(RECORD_PREFIX_BYTES..)
+        .and_then(|rest| rest.split_last())
+        .map_or(&[][..], |(_, body)| body);
+    let checksum = u64::from(simd_adler32::adler32(&body)).to_be_bytes();
+    let (lost, kept) = checksum.split_at(head_bytes);
+    record.len() > RECORD_PREFIX_BYTES
+        && record[..head_bytes].iter().all(|&byte| byte == 0)
+        && lost.iter().any(|&byte| byte != 0)
+        && record[head_bytes..CHECKSUM_BYTES] == *kept
 }
 
 fn refuse(end: &LogEnd, damage: Damage, last: Zxid, next: Option<(u64, Zxid)>) -> RecoveryError {
@@ -201,7 +219,29 @@ fn refuse(end: &LogEnd, damage: Damage, last: Zxid, next: Option<(u64, Zxid)>) -
 
 /// The smallest unit that a disk writes as a whole.
 const SECTOR_BYTES: u64 = 512;
-const PREFIX_ZEROS: usize = 12;
+/// A record begins with so many, of which the first four are zero.
+const CHECKSUM_BYTES: usize = 8;
 const REWRITE_BYTES: usize = 1 << 20;
 /// What goes into the log line about a cut tail.
 const EVIDENCE_BYTES: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::record::encode_record;
+
+    #[test]
+    fn a_head_is_lost_if_all_else_of_the_record_fits() {
+        let mut whole = Vec::new();
+        encode_record(&[0x5a; 40], &mut whole);
+        for head_bytes in 1..CHECKSUM_BYTES {
+            let mut record = whole.clone();
+            record[..head_bytes].fill(0);
+            // Four zeros are there anyway.
+            assert_eq!(is_head_lost(&record, head_bytes), head_bytes > 4, "{head_bytes}");
+            record[20] ^= 1;
+            assert!(!is_head_lost(&record, head_bytes), "{head_bytes}");
+            assert!(!is_head_lost(&whole, head_bytes) && !is_head_lost(&whole[..9], head_bytes));
+        }
+    }
+}

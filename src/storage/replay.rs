@@ -40,6 +40,8 @@ pub(super) struct LogEnd {
     pub offset: u64,
     /// What is there, if not the end of the log.
     pub damage: Option<Damage>,
+    /// Whole records come behind that, so it is no end.
+    pub hides_records: bool,
 }
 
 /// When digests in transactions are compared.
@@ -94,6 +96,7 @@ impl Replay {
             last: Zxid::ZERO,
             offset: 0,
             damage: None,
+            hides_records: false,
         };
         end.file.len = reader.file_bytes();
         loop {
@@ -120,6 +123,7 @@ impl Replay {
                 Step::Bad { offset, damage } => {
                     end.offset = offset;
                     end.damage = Some(damage);
+                    end.hides_records = reader.find_record(offset + 1, self.last)?.is_some();
                     break;
                 }
             }
@@ -150,10 +154,10 @@ impl Replay {
             return Ok(());
         }
         let between = &self.ends[self.settled.min(self.ends.len())..];
-        let damaged = between
-            .iter()
-            .find_map(|end| Some((end, end.damage.filter(|damage| *damage != Damage::CutShort)?)));
-        if zxid.epoch() > self.last.epoch() && damaged.is_none() {
+        // A length that damage made longer than the file looks like a write that was cut short.
+        let is_torn = |end: &LogEnd| end.damage == Some(Damage::CutShort) && !end.hides_records;
+        let is_damaged = between.iter().any(|end| end.damage.is_some() && !is_torn(end));
+        if zxid.epoch() > self.last.epoch() && !is_damaged {
             return Ok(());
         }
         Err(match between.iter().find_map(|end| Some((end, end.damage?))) {

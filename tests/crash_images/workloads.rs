@@ -111,6 +111,10 @@ fn member(seed: u64) -> Recording {
     machine.batch(any(5));
     machine.epochs(4, 4);
     machine.epochs(5, 5);
+    // An image of less than what is there: all of it was never committed.
+    let older = History::along(seed + 4, epoch(1, 1, 60));
+    machine.install(older, 10 + any(20), Former::Removed);
+    machine.batch(any(3));
     machine.restart();
     machine.finish()
 }
