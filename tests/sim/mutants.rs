@@ -18,13 +18,18 @@ pub fn hunt(names: &[String], tries: u64, seeds_max: u64) -> Result<bool, String
     let mut is_good = true;
     for mutant in meant {
         mutants::set(Some(mutant));
-        let protocol = median(Tier::Protocol, tries, seeds_max);
         let full = median(Tier::Full, tries, seeds_max);
+        // Who asks once asks whether, not how soon.
+        let protocol = match tries == 1 && full.seeds <= seeds_max {
+            true => Found::not_tried(),
+            false => median(Tier::Protocol, tries, seeds_max),
+        };
         let is_caught = protocol.seeds.min(full.seeds) <= seeds_max;
         is_good &= is_caught;
-        let words = |found: &Found| match found.seeds > seeds_max {
-            true => format!("not in {seeds_max}"),
-            false => format!("{} ({})", found.seeds, found.laws.join(" ")),
+        let words = |found: &Found| match found.seeds {
+            NOT_TRIED => "not tried".to_owned(),
+            seeds if seeds > seeds_max => format!("not in {seeds_max}"),
+            seeds => format!("{seeds} ({})", found.laws.join(" ")),
         };
         println!(
             "{mutant:?}: protocol {}, full {}{}",
@@ -42,6 +47,17 @@ struct Found {
     seeds: u64,
     laws: Vec<String>,
 }
+
+impl Found {
+    fn not_tried() -> Found {
+        Found {
+            seeds: NOT_TRIED,
+            laws: Vec::new(),
+        }
+    }
+}
+
+const NOT_TRIED: u64 = u64::MAX - 1;
 
 fn median(tier: Tier, tries: u64, seeds_max: u64) -> Found {
     let mut counts = Vec::new();

@@ -113,6 +113,9 @@ impl Options {
     }
 
     fn many(&self, tier: Tier) -> bool {
+        if !canary() {
+            return false;
+        }
         let fleet = Fleet {
             tier,
             from: self.from.unwrap_or_else(fresh),

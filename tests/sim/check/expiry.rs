@@ -6,6 +6,9 @@ use zkserver::clock::Millis;
 use zkserver::ids::{Epoch, SessionId};
 use zkserver::proto::txn::{LoggedTxn, Txn};
 
+/// The shortest timeout that users ask for.
+const TIMEOUT_MIN_MS: u64 = 4000;
+
 #[derive(Default)]
 pub struct Expiry {
     /// When each epoch began.
@@ -30,7 +33,8 @@ impl Expiry {
                 let (Some(began), Some(timeout_ms)) = (began, self.timeouts.get(&session)) else {
                     return;
                 };
-                let least = *timeout_ms as u64 * 4 / 5;
+                // It may have been told another one since.
+                let least = (*timeout_ms as u64).min(TIMEOUT_MIN_MS) * 4 / 5;
                 assert!(
                     (now - *began).0 >= least,
                     "I15: {session} expires at {zxid}, {} ms after its epoch began, not {timeout_ms}",
