@@ -38,6 +38,15 @@ impl Replica {
             zab::follows(tree.last_processed_zxid(), header.zxid),
             "transactions apply without a gap"
         );
+        if let Ensemble::Member(member) = &self.ensemble
+            && let Zab::Leading(leader) = &member.zab
+            && leader.is_active()
+        {
+            assert!(
+                header.zxid <= leader.last_committed(),
+                "nothing is shown that no quorum has"
+            );
+        }
         let result = {
             let mut events = Events {
                 replica: self,

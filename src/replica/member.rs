@@ -182,6 +182,21 @@ impl Member {
         }
     }
 
+    /// Ends the process if it has joined what it has not promised, or leads what its disk does not know.
+    pub fn check_invariants(&self) {
+        let (accepted, current) = self.epochs;
+        assert!(current <= accepted, "an epoch is promised before it is joined");
+        match &self.zab {
+            Zab::Leading(leader) if leader.is_active() => {
+                assert_eq!(leader.epoch(), current, "a leader's epoch is on its own disk");
+            }
+            Zab::Learning(learner) if learner.is_active() => {
+                assert_eq!(learner.epoch(), current, "a learner's epoch is on its disk");
+            }
+            Zab::Looking | Zab::Leading(_) | Zab::Learning(_) => {}
+        }
+    }
+
     /// Whether it proposes.
     pub fn leads(&self) -> bool {
         matches!(&self.zab, Zab::Leading(leader) if leader.is_active()) && self.handing_over.is_none()

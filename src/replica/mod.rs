@@ -268,8 +268,11 @@ impl Replica {
 
     /// Ends the process if the replica contradicts itself.
     fn check_invariants(&self) {
-        if let Ensemble::Alone(broadcast) = &self.ensemble {
-            assert!(broadcast.last_committed() <= broadcast.last_proposed());
+        match &self.ensemble {
+            Ensemble::Alone(broadcast) => {
+                assert!(broadcast.last_committed() <= broadcast.last_proposed());
+            }
+            Ensemble::Member(member) => member.check_invariants(),
         }
     }
 }

@@ -254,6 +254,11 @@ impl Learner {
         self.phase == Phase::Broadcasting
     }
 
+    /// The epoch that it has joined, or was offered.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
     /// The last transaction that the leader has told of, committed or not.
     pub fn last_received(&self) -> Zxid {
         self.last_received

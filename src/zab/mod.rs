@@ -10,6 +10,7 @@ mod committed_log;
 mod discovery;
 mod io;
 mod leader;
+mod leader_status;
 mod learner;
 mod learner_progress;
 mod learner_sync;
@@ -27,7 +28,8 @@ use bytes::Bytes;
 pub use broadcast::{Broadcast, LogEntry};
 pub use committed_log::{COMMIT_LOG_COUNT, CommittedLog, follows};
 pub use io::{History, Input, LinkId, Output};
-pub use leader::{Leader, LeaderStatus, LearnerStatus};
+pub use leader::Leader;
+pub use leader_status::{LeaderStatus, LearnerStatus};
 pub use learner::{Learner, LearnerState};
 pub use sync_plan::{SyncOptions, SyncPlan, plan};
 
