@@ -60,6 +60,7 @@ pub enum Event {
     },
     Dial {
         node: usize,
+        life: u64,
         role: u64,
         leader: usize,
     },
@@ -283,7 +284,12 @@ impl Ensemble {
         match event {
             Event::Quorum { link, end } => self.arrive(link, end),
             Event::Vote { from, to } => self.vote(from, to),
-            Event::Dial { node, role, leader } => self.dial(node, role, leader),
+            Event::Dial {
+                node,
+                life,
+                role,
+                leader,
+            } if self.nodes[node].life == life => self.dial(node, role, leader),
             Event::Disk(at, life) if self.nodes[at].life == life => self.disk(at),
             Event::Walk(at, life) if self.nodes[at].life == life => self.walk(at),
             Event::Wake(at) => self.advance(at),
@@ -292,7 +298,7 @@ impl Ensemble {
                     server.inbox.push_back(input);
                 }
             }
-            Event::Disk(..) | Event::Walk(..) | Event::Told(..) => {}
+            Event::Dial { .. } | Event::Disk(..) | Event::Walk(..) | Event::Told(..) => {}
         }
     }
 

@@ -47,7 +47,14 @@ impl Ensemble {
                 server.dialing = Some(role);
                 let (node, leader) = (at, leader.0 as usize - 1);
                 let delay = self.delay(Stream::Dial, at as u64);
-                self.schedule(delay.0, Event::Dial { node, role, leader });
+                let life = self.nodes[at].life;
+                let event = Event::Dial {
+                    node,
+                    life,
+                    role,
+                    leader,
+                };
+                self.schedule(delay.0, event);
             }
             Output::Send(link, bytes) => self.transmit(at, link, bytes),
             Output::ReadLog {
