@@ -163,7 +163,8 @@ impl SimDisk {
         });
         state.names.insert(path.into(), inode);
         state.durable_names.insert(path.into(), inode);
-        state.renames.clear();
+        // What is on its way to other names stays so.
+        state.renames.retain(|change| !change.concerns(path));
     }
 
     /// Takes a file away, durably and without a call.
@@ -471,6 +472,11 @@ impl State {
 }
 
 impl NameChange {
+    fn concerns(&self, path: &Path) -> bool {
+        let there = self.there.as_ref().map(|(there, _)| there);
+        self.gone.as_deref() == Some(path) || there.is_some_and(|there| there == path)
+    }
+
     fn apply(&self, names: &mut BTreeMap<PathBuf, usize>) {
         if let Some(gone) = &self.gone {
             names.remove(gone);

@@ -110,28 +110,37 @@ impl Disk {
     /// Law: the files hold everything that was durable, and nothing that they were never given.
     fn compare(&mut self, found: &Found) {
         let last = found.recovered.last_zxid;
-        match self.undone.front() {
-            Some(DiskOp::Truncate(to)) => {
-                assert!(
-                    last >= *to && last <= self.last(),
-                    "I6: the log was cut at {last}, not at {to}"
-                );
+        let replacement = self.undone.iter().find_map(|op| match op {
+            DiskOp::Truncate(to) => Some((*to, false)),
+            DiskOp::Install(tree) => Some((tree.last_processed_zxid(), true)),
+            DiskOp::Append(_) | DiskOp::Roll | DiskOp::Epochs(..) | DiskOp::Fence => None,
+        });
+        match replacement {
+            Some((to, false)) => {
+                let is_between = last >= to && last <= self.last();
+                assert!(is_between, "I6: the log was cut at {last}, not at {to}");
                 self.cut(last);
             }
-            Some(DiskOp::Install(tree)) if last == tree.last_processed_zxid() && last != self.last() => {
+            Some((image, true)) if last == image && last != self.last() => {
                 self.snapshots = vec![(last, Vec::new())];
                 self.log.clear();
             }
-            Some(DiskOp::Install(_)) | Some(DiskOp::Epochs(..)) | Some(DiskOp::Append(_)) | None => {}
-            Some(DiskOp::Fence | DiskOp::Roll) => {}
+            Some(_) | None => {}
         }
         assert!(last >= self.last(), "I5: {last} is left of {}", self.last());
-        while self.last() < last {
-            match self.undone.pop_front() {
-                Some(DiskOp::Append(entry)) => self.append(entry),
-                _ => panic!("I3: the log shows {last}, which it was never given"),
+        for op in std::mem::take(&mut self.undone) {
+            if let DiskOp::Append(entry) = op
+                && entry.zxid > self.last()
+                && entry.zxid <= last
+            {
+                self.append(entry);
             }
         }
+        assert!(
+            self.last() == last,
+            "I3: the log shows {last}, which it was never given behind {}",
+            self.last()
+        );
         for encoded in &found.recovered.committed_tail {
             let zxid = txn::decode(encoded).expect("a good transaction").header.zxid;
             if let Ok(at) = self.log.binary_search_by_key(&zxid, |entry| entry.zxid) {
