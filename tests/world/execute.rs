@@ -69,17 +69,22 @@ impl Ensemble {
                 self.tell(at, Input::Peer { role, event });
             }
             Output::ClosePeer { link, reason } => {
-                if self.moments.is_some() {
-                    let words = reason.split_whitespace();
-                    let kept = words.filter(|word| !word.chars().any(|c| c.is_ascii_digit()));
-                    let reason = kept.collect::<Vec<_>>().join(" ");
-                    *self.net.reasons.entry(reason).or_default() += 1;
-                }
+                self.note_reason(&reason);
                 self.close_end(link);
             }
             Output::ResetPeers => self.reset_peers(at),
             Output::Serving(is_serving) => server.is_serving = is_serving,
             Output::Stopped => server.has_stopped = true,
+        }
+    }
+
+    /// Counts why connections are closed, whatever the numbers in it are.
+    fn note_reason(&mut self, reason: &str) {
+        if self.moments.is_some() {
+            let words = reason.split_whitespace();
+            let kept = words.filter(|word| !word.chars().any(|c| c.is_ascii_digit()));
+            let reason = kept.collect::<Vec<_>>().join(" ");
+            *self.net.reasons.entry(reason).or_default() += 1;
         }
     }
 
