@@ -29,14 +29,14 @@ use crate::client::four_letter::{Conf, Whitelist};
 use crate::clock::Millis;
 use crate::config::ServerConfig;
 use crate::config::server_config::{self, FourLetterConfig, SnapshotCompression};
-use crate::ids::{ServerId, Zxid};
+use crate::ids::ServerId;
 use crate::prep::PrepConfig;
 use crate::replica::{Replica, ReplicaConfig};
 use crate::session::tracker::SessionTracker;
 use crate::shared::Shared;
 use crate::storage::data_dir::{self, DataDirLock};
 use crate::storage::epochs::Epochs;
-use crate::storage::recovery::{self, DigestMismatch, Recovered, RecoveryReport, TornTail};
+use crate::storage::recovery::{self, DigestMismatch, Recovered, TornTail};
 use crate::storage::{Compression, StorageConfig};
 use crate::tree::DataTree;
 
@@ -173,12 +173,7 @@ fn find_history(
         }
         Err(error) if is_member && config.ensemble.rejoins && error.is_damage() => Found {
             epochs: ensemble::epochs_beside_damage(config, storage, &error)?,
-            recovered: Recovered {
-                tree: DataTree::new(seed),
-                last_zxid: Zxid::ZERO,
-                committed_tail: Vec::new(),
-                report: RecoveryReport::default(),
-            },
+            recovered: Recovered::nothing(seed),
             damage: Some(error.to_string()),
         },
         Err(error) => return Err(StartError::Recovery(error)),

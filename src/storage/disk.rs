@@ -4,7 +4,7 @@
 //! A write is durable once `sync_data` or `sync_all` of its file returned; a name, once `sync_dir` of its
 //! directory did. Nothing else is.
 
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
@@ -125,12 +125,24 @@ impl<F: DiskFile> FileReader<F> {
     }
 }
 
-impl<F: DiskFile> io::Read for FileReader<F> {
+impl<F: DiskFile> Read for FileReader<F> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let count = self.file.read_at(buf, self.offset)?;
         self.offset += count as u64;
         Ok(count)
     }
+}
+
+/// What a small file holds, at most `bytes_max` of it; `None` if it is not there.
+pub fn read_if_there<D: Disk>(disk: &D, path: &Path, bytes_max: u64) -> Result<Option<Vec<u8>>, DiskError> {
+    if !disk.exists(path).doing("look for", path)? {
+        return Ok(None);
+    }
+    let file = disk.open_read(path).doing("open", path)?;
+    let mut bytes = Vec::new();
+    let mut head = FileReader::new(file).take(bytes_max);
+    head.read_to_end(&mut bytes).doing("read", path)?;
+    Ok(Some(bytes))
 }
 
 /// Fills `buf` from `offset` on as far as the file goes; the bytes read.

@@ -4,12 +4,11 @@
 //! Decimal digits and nothing else, replaced as a whole. `acceptedEpoch` is replaced first, so that no crash
 //! leaves it below the other, and `zkserver.epochs`, which says that neither may say less, last.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::disk::{Disk, DiskContext, DiskError, DiskFile, FileReader};
+use super::disk::{Disk, DiskContext, DiskError, DiskFile, read_if_there};
 use crate::ids::{Epoch, Zxid};
 
 /// What the two files say.
@@ -223,14 +222,8 @@ fn read_saved<D: Disk>(disk: &D, path: &Path) -> Result<Option<Epochs>, DiskErro
 }
 
 fn read_text<D: Disk>(disk: &D, path: &Path) -> Result<Option<String>, DiskError> {
-    if !disk.exists(path).doing("look for", path)? {
-        return Ok(None);
-    }
-    let file = disk.open_read(path).doing("open", path)?;
-    let mut bytes = Vec::new();
-    let mut head = FileReader::new(file).take(FILE_BYTES_MAX);
-    head.read_to_end(&mut bytes).doing("read", path)?;
-    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+    let bytes = read_if_there(disk, path, FILE_BYTES_MAX)?;
+    Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 /// Both numbers and their sum, so that damage is told from another number.

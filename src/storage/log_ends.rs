@@ -9,12 +9,11 @@
 //! or the new one.
 
 use std::fmt::Write;
-use std::io::Read;
 use std::path::Path;
 
 use super::StorageConfig;
 use super::data_dir::{self, LogFile};
-use super::disk::{Disk, DiskContext, DiskError, FileReader};
+use super::disk::{Disk, DiskError, read_if_there};
 use super::epochs;
 use crate::ids::Zxid;
 
@@ -36,15 +35,7 @@ pub struct LogEnds(Vec<FinishedLog>);
 impl LogEnds {
     /// What the file beside the logs says; lines that are damaged say nothing.
     pub fn load<D: Disk>(disk: &D, log_dir: &Path) -> Result<LogEnds, DiskError> {
-        let path = log_dir.join(ENDS_NAME);
-        if !disk.exists(&path).doing("look for", &path)? {
-            return Ok(LogEnds::default());
-        }
-        let file = disk.open_read(&path).doing("open", &path)?;
-        let mut bytes = Vec::new();
-        FileReader::new(file)
-            .read_to_end(&mut bytes)
-            .doing("read", &path)?;
+        let bytes = read_if_there(disk, &log_dir.join(ENDS_NAME), u64::MAX)?.unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);
         Ok(LogEnds(text.lines().filter_map(FinishedLog::parse).collect()))
     }

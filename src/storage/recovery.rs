@@ -36,6 +36,18 @@ pub struct Recovered {
     pub report: RecoveryReport,
 }
 
+impl Recovered {
+    /// Of a member that goes on beside damage: nothing of what is there can be used.
+    pub fn nothing(hash_seed: u64) -> Recovered {
+        Recovered {
+            tree: DataTree::new(hash_seed),
+            last_zxid: Zxid::ZERO,
+            committed_tail: Vec::new(),
+            report: RecoveryReport::default(),
+        }
+    }
+}
+
 /// What was found and done, for the log.
 #[derive(Clone, Debug, Default)]
 pub struct RecoveryReport {

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use super::StorageConfig;
 use super::data_dir::{self, SnapshotFile, parse_snapshot_name, snapshot_name};
-use super::disk::{Disk, DiskContext, DiskError, FileReader};
+use super::disk::{Disk, DiskContext, DiskError, read_if_there};
 use super::epochs;
 use super::log_ends::LogEnds;
 use super::snapshot_reader::{SnapshotError, read_wire};
@@ -213,14 +213,10 @@ impl Mark {
 
 /// What the mark says, if there is one.
 fn read_mark<D: Disk>(disk: &D, mark: &Path) -> Result<Option<Mark>, DiskError> {
-    if !disk.exists(mark).doing("look for", mark)? {
+    let Some(bytes) = read_if_there(disk, mark, MARK_BYTES_MAX)? else {
         return Ok(None);
-    }
-    let file = disk.open_read(mark).doing("open", mark)?;
-    let mut text = String::new();
-    let mut head = FileReader::new(file).take(MARK_BYTES_MAX);
-    head.read_to_string(&mut text).doing("read", mark)?;
-    match Mark::parse(&text) {
+    };
+    match std::str::from_utf8(&bytes).ok().and_then(Mark::parse) {
         Some(found) => Ok(Some(found)),
         None => Err(std::io::Error::other("it does not name a snapshot")).doing("read", mark),
     }

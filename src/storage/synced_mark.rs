@@ -7,7 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::disk::{Disk, DiskContext, DiskError, DiskFile, read_full_at};
+use super::disk::{Disk, DiskContext, DiskError, DiskFile, read_if_there};
 use crate::ids::Zxid;
 
 /// Keeps the mark.
@@ -84,17 +84,8 @@ impl Synced {
 
     /// What the mark beside the logs says; `None` if there is none or it is torn.
     pub fn load<D: Disk>(disk: &D, log_dir: &Path) -> Result<Option<Synced>, DiskError> {
-        let path = log_dir.join(MARK_NAME);
-        if !disk.exists(&path).doing("look for", &path)? {
-            return Ok(None);
-        }
-        let file = disk.open_read(&path).doing("open", &path)?;
-        let mut bytes = [0; MARK_BYTES];
-        let count = read_full_at(&file, &mut bytes, 0).doing("read", &path)?;
-        Ok(match count {
-            MARK_BYTES => Synced::decode(bytes),
-            _ => None,
-        })
+        let bytes = read_if_there(disk, &log_dir.join(MARK_NAME), MARK_BYTES as u64)?;
+        Ok(bytes.and_then(|bytes| Synced::decode(bytes.try_into().ok()?)))
     }
 
     fn decode(bytes: [u8; MARK_BYTES]) -> Option<Synced> {

@@ -9,7 +9,7 @@ use zkserver::storage::epochs::{self, Epochs};
 use zkserver::storage::log_range::read_range;
 use zkserver::storage::log_truncate::truncate;
 use zkserver::storage::log_writer::LogWriter;
-use zkserver::storage::recovery::{Recovered, RecoveryReport, recover};
+use zkserver::storage::recovery::{Recovered, recover};
 use zkserver::storage::snapshot_stream::Former;
 use zkserver::storage::synced_mark::Synced;
 use zkserver::storage::{Compression, StorageConfig, purge, snapshot_stream, snapshot_writer};
@@ -85,12 +85,7 @@ impl Files {
             Err(error) if error.is_damage() => {
                 let loaded = epochs::load_beside_damage(&self.disk, snap_dir);
                 Ok(Found {
-                    recovered: Recovered {
-                        tree: DataTree::new(1),
-                        last_zxid: Zxid::ZERO,
-                        committed_tail: Vec::new(),
-                        report: RecoveryReport::default(),
-                    },
+                    recovered: Recovered::nothing(1),
                     epochs: loaded.map_err(|error| error.to_string())?,
                     is_damaged: true,
                 })
