@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::history::{Call, hex};
 use crate::wgl::{self, Action, Op, Outcome, Verdict};
-use crate::wire::{In, Malformed, Stat, op};
+use crate::wire::{In, Malformed, Stat, code, op};
 use crate::workload;
 
 /// A key with more operations is not searched.
@@ -314,9 +314,9 @@ fn operation(
             Outcome::Value(value, version(shown.stat()?))
         }
         (0, _) => Outcome::Done,
-        (op::NO_NODE, _) => Outcome::NoNode,
-        (op::BAD_VERSION, _) => Outcome::BadVersion,
-        (op::NODE_EXISTS, _) => Outcome::NodeExists,
+        (code::NO_NODE, _) => Outcome::NoNode,
+        (code::BAD_VERSION, _) => Outcome::BadVersion,
+        (code::NODE_EXISTS, _) => Outcome::NodeExists,
         // Refused for reasons that have nothing to do with the key.
         _ => return Ok(None),
     };

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use zkserver::prng::Prng;
 
 use crate::history::{Event, What};
-use crate::wire::{self, In, Link, Out, op};
+use crate::wire::{self, In, Link, Out, code, op};
 
 const CONNECT_WAIT: Duration = Duration::from_secs(1);
 const ANSWER_WAIT: Duration = Duration::from_secs(3);
@@ -119,7 +119,7 @@ impl Watches {
             return;
         }
         match (code, err) {
-            (op::EXISTS, op::NO_NODE) => self.exist.insert(path),
+            (op::EXISTS, code::NO_NODE) => self.exist.insert(path),
             (op::EXISTS | op::GET_DATA, 0) => self.data.insert(path),
             (op::GET_CHILDREN | op::GET_CHILDREN2, 0) => self.child.insert(path),
             _ => false,

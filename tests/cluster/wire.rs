@@ -5,33 +5,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-/// Opcodes and codes of errors, by ZooKeeper's names.
-pub mod op {
-    pub const CREATE: i32 = 1;
-    pub const DELETE: i32 = 2;
-    pub const EXISTS: i32 = 3;
-    pub const GET_DATA: i32 = 4;
-    pub const SET_DATA: i32 = 5;
-    pub const GET_ACL: i32 = 6;
-    pub const SET_ACL: i32 = 7;
-    pub const GET_CHILDREN: i32 = 8;
-    pub const SYNC: i32 = 9;
-    pub const GET_CHILDREN2: i32 = 12;
-    pub const CHECK: i32 = 13;
-    pub const MULTI: i32 = 14;
-    pub const CREATE2: i32 = 15;
-    pub const MULTI_READ: i32 = 22;
-    pub const AUTH: i32 = 100;
-    pub const SET_WATCHES: i32 = 101;
-    pub const GET_EPHEMERALS: i32 = 103;
-    pub const SET_WATCHES2: i32 = 105;
-    pub const ADD_WATCH: i32 = 106;
-    pub const CLOSE_SESSION: i32 = -11;
-
-    pub const NO_NODE: i32 = -101;
-    pub const BAD_VERSION: i32 = -103;
-    pub const NODE_EXISTS: i32 = -110;
-}
+pub use crate::model::{code, op};
 
 /// Fixed xids, of what is not a request of the user.
 pub const EVENT_XID: i32 = -1;

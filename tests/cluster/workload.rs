@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::session::{Lost, Reply, Request, Run, Session};
-use crate::wire::{self, EPHEMERAL, In, OPEN, PERSISTENT, SEQUENTIAL, op};
+use crate::wire::{self, EPHEMERAL, In, OPEN, PERSISTENT, SEQUENTIAL, code, op};
 
 pub const ACCOUNTS: u64 = 5;
 const LOCKS: u64 = 6;
@@ -103,7 +103,7 @@ fn register(session: &mut Session) -> Result<(), Lost> {
             let body = wire::set_data(&path, &value(session), -1);
             let reply = session.ask(op::SET_DATA, body)?;
             learn(session, &path, &reply, false);
-            if reply.err == op::NO_NODE {
+            if reply.err == code::NO_NODE {
                 session.ask(op::CREATE, wire::create(&path, &value(session), OPEN, PERSISTENT))?;
             }
         }

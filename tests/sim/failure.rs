@@ -53,23 +53,24 @@ fn law_in(text: &str) -> Option<String> {
 
 /// Carries out a plan to its end, whatever that is.
 pub fn attempt(plan: &Plan) -> Result<Summary, Failure> {
-    let plan = plan.clone();
-    let outcome = catch_unwind(AssertUnwindSafe(|| run::run(plan, false)));
-    outcome.map_err(|_| {
-        let last = LAST.with(|last| last.borrow_mut().take());
-        last.expect("the hook was called")
-    })
+    caught(plan, false)
 }
 
 /// The same, with what happened on the way, line by line.
 pub fn attempt_with_trace(plan: &Plan) -> (Vec<String>, Result<Summary, Failure>) {
-    let plan = plan.clone();
     LINES.with(|lines| lines.borrow_mut().clear());
-    let outcome = catch_unwind(AssertUnwindSafe(|| run::run(plan, true)));
-    let lines = LINES.with(|lines| std::mem::take(&mut *lines.borrow_mut()));
-    let outcome = outcome.map_err(|_| {
+    let outcome = caught(plan, true);
+    (
+        LINES.with(|lines| std::mem::take(&mut *lines.borrow_mut())),
+        outcome,
+    )
+}
+
+fn caught(plan: &Plan, is_traced: bool) -> Result<Summary, Failure> {
+    let plan = plan.clone();
+    let outcome = catch_unwind(AssertUnwindSafe(|| run::run(plan, is_traced)));
+    outcome.map_err(|_| {
         let last = LAST.with(|last| last.borrow_mut().take());
         last.expect("the hook was called")
-    });
-    (lines, outcome)
+    })
 }

@@ -6,9 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::failure::{Failure, attempt};
 use super::generate;
-use super::marks::Marks;
 use super::plan::Tier;
-use super::run::Summary;
+use super::run::{Summary, Totals};
 
 /// Which runs.
 #[derive(Clone, Copy, Debug)]
@@ -28,12 +27,7 @@ pub struct Report {
     pub seeds: u64,
     pub twice: u64,
     pub took: Duration,
-    pub virtual_ms: u64,
-    pub inputs: u64,
-    pub answers: u64,
-    pub commits: u64,
-    pub epochs: u64,
-    pub marks: Marks,
+    pub totals: Totals,
     pub failures: Vec<(u64, Failure)>,
 }
 
@@ -64,7 +58,7 @@ impl Fleet {
             }
             own.seeds += 1;
             match self.one(seed, &mut own) {
-                Ok(summary) => own.add(&summary),
+                Ok(summary) => own.totals.add(&summary.totals),
                 Err(failure) => own.failures.push((seed, failure)),
             }
             if own.failures.len() >= self.failures_max {
@@ -93,24 +87,10 @@ impl Fleet {
 }
 
 impl Report {
-    fn add(&mut self, summary: &Summary) {
-        self.virtual_ms += summary.virtual_ms;
-        self.inputs += summary.inputs;
-        self.answers += summary.answers;
-        self.commits += summary.commits;
-        self.epochs += summary.epochs;
-        self.marks.add(&summary.marks);
-    }
-
     fn merge(&mut self, other: Report) {
         self.seeds += other.seeds;
         self.twice += other.twice;
-        self.virtual_ms += other.virtual_ms;
-        self.inputs += other.inputs;
-        self.answers += other.answers;
-        self.commits += other.commits;
-        self.epochs += other.epochs;
-        self.marks.add(&other.marks);
+        self.totals.add(&other.totals);
         self.failures.extend(other.failures);
     }
 
@@ -124,11 +104,11 @@ impl Report {
         );
         println!(
             "  {:.1} hours of simulated time, {} inputs, {} answers, {} commits, {} epochs",
-            self.virtual_ms as f64 / 3_600_000.0,
-            self.inputs,
-            self.answers,
-            self.commits,
-            self.epochs
+            self.totals.virtual_ms as f64 / 3_600_000.0,
+            self.totals.inputs,
+            self.totals.answers,
+            self.totals.commits,
+            self.totals.epochs
         );
     }
 }

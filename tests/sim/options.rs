@@ -126,12 +126,12 @@ impl Options {
         let report = fleet.run();
         report.print(tier, fleet.from);
         if self.prints_marks {
-            for (name, count) in &report.marks.counts {
+            for (name, count) in &report.totals.marks.counts {
                 println!("  {count:>12} {name}");
             }
         }
         let missing = match self.is_long {
-            true => report.marks.missing(tier),
+            true => report.totals.marks.missing(tier),
             false => Vec::new(),
         };
         if !missing.is_empty() {

@@ -24,12 +24,7 @@ fn draw_simple(prng: &mut Prng) -> Op {
     let version = [-1, -1, -1, 0, 1][prng.below(5) as usize];
     let acl = Rights::Open;
     match prng.below(40) {
-        0..10 => Op::Create {
-            path,
-            data,
-            flags: [0, 0, 1, 2, 3][prng.below(5) as usize],
-            acl,
-        },
+        0..10 => draw_create(prng, path, data, acl),
         10..18 => Op::Set { path, data, version },
         18..21 => Op::Delete { path, version },
         21..23 => {
@@ -89,16 +84,20 @@ fn draw_write(prng: &mut Prng) -> Op {
     ];
     let acl = acl[prng.below(6) as usize];
     match prng.below(20) {
-        0..9 => Op::Create {
-            path,
-            data,
-            flags: [0, 0, 1, 2, 3][prng.below(5) as usize],
-            acl,
-        },
+        0..9 => draw_create(prng, path, data, acl),
         9..14 => Op::Set { path, data, version },
         14..17 => Op::Delete { path, version },
         17..19 => Op::SetAcl { path, acl, version },
         _ => Op::Check { path, version },
+    }
+}
+
+fn draw_create(prng: &mut Prng, path: String, data: String, acl: Rights) -> Op {
+    Op::Create {
+        path,
+        data,
+        flags: [0, 0, 1, 2, 3][prng.below(5) as usize],
+        acl,
     }
 }
 

@@ -35,12 +35,29 @@ pub struct Run {
 /// What a run comes to.
 pub struct Summary {
     pub hash: u64,
+    pub totals: Totals,
+}
+
+/// How much has happened.
+#[derive(Default)]
+pub struct Totals {
     pub virtual_ms: u64,
     pub inputs: u64,
     pub answers: u64,
     pub commits: u64,
     pub epochs: u64,
     pub marks: Marks,
+}
+
+impl Totals {
+    pub fn add(&mut self, other: &Totals) {
+        self.virtual_ms += other.virtual_ms;
+        self.inputs += other.inputs;
+        self.answers += other.answers;
+        self.commits += other.commits;
+        self.epochs += other.epochs;
+        self.marks.add(&other.marks);
+    }
 }
 
 /// Carries out a plan. Panics with the law that is broken.
@@ -55,12 +72,14 @@ pub fn run(plan: Plan, is_traced: bool) -> Summary {
     run.end();
     Summary {
         hash: run.world.trace.hash(),
-        virtual_ms: run.world.now.mono.0 - START,
-        inputs: run.world.inputs_count,
-        answers: run.answers_count,
-        commits: run.world.history.entries.len() as u64,
-        epochs: run.world.history.epochs_count() as u64,
-        marks: std::mem::take(&mut run.marks),
+        totals: Totals {
+            virtual_ms: run.world.now.mono.0 - START,
+            inputs: run.world.inputs_count,
+            answers: run.answers_count,
+            commits: run.world.history.entries.len() as u64,
+            epochs: run.world.history.epochs_count() as u64,
+            marks: std::mem::take(&mut run.marks),
+        },
     }
 }
 

@@ -37,7 +37,6 @@ pub struct Session {
 pub struct Wire {
     pub user: usize,
     pub session: SessionId,
-    pub auths: Vec<String>,
     pub last_zxid: i64,
     is_connected: bool,
     /// Sent and not answered.
@@ -128,7 +127,6 @@ impl Run {
             let xid = match op {
                 Op::Auth { name } => {
                     self.users[user].session.auths.push(name.clone());
-                    self.wires[conn].auths.push(name.clone());
                     AUTH_XID
                 }
                 _ => {
@@ -169,7 +167,6 @@ impl Run {
         let mut bytes = Vec::new();
         let session = self.users[user].session.clone();
         for name in &session.auths {
-            self.wires[conn].auths.push(name.clone());
             let ask = Op::Auth { name: name.clone() }.ask();
             let start = bytes.len();
             frame(&mut bytes, AUTH_XID, &ask);

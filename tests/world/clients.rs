@@ -4,7 +4,7 @@ use super::client::{Client, connect};
 use super::configs::{Limits, client_config};
 use super::disk::describe;
 use super::ensemble::Ensemble;
-use super::frames::{Ask, Seen};
+use super::frames::{Ask, Seen, create_as};
 use super::setup::Setup;
 use zkserver::ids::{ConnId, ServerId, SessionId, Zxid};
 use zkserver::shared::RoleStatus;
@@ -155,6 +155,15 @@ impl Ensemble {
     pub fn lines(&mut self, at: usize) -> Vec<String> {
         let seen = self.clients[at].client.seen();
         seen.iter().map(words).collect()
+    }
+
+    /// Writes until a server begins a snapshot, and holds its walk through the tree.
+    pub fn hold_walk(&mut self, at: usize, client: usize) {
+        self.nodes[at].are_walks_held = true;
+        for _ in 0..25 {
+            self.ask(client, &[create_as("/n", "x", 2)]);
+        }
+        assert_eq!(self.nodes[at].up().walks.len(), 1);
     }
 
     /// All servers that run have applied the same, and show the same.

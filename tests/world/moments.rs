@@ -30,11 +30,9 @@ pub enum Happened {
     /// It applied a transaction that nobody else had applied.
     CommittedFirst,
     SnapshotDone,
-    ImageLoaded,
     LogRead(bool),
     CouldNotTruncate,
     Stopped,
-    HandedOver,
 }
 
 /// What became durable.

@@ -85,11 +85,7 @@ fn an_image_waits_for_a_snapshot_and_shows_what_came_meanwhile() {
         world.serve();
         let leader = world.leader();
         let client = world.session(0, 40_000);
-        world.nodes[leader].are_walks_held = true;
-        for _ in 0..25 {
-            world.ask(client, &[create_as("/n", "x", 2)]);
-        }
-        assert_eq!(world.nodes[leader].up().walks.len(), 1);
+        world.hold_walk(leader, client);
         let new = 2 + observers;
         world.start(new);
         world.pass(1000);
@@ -224,11 +220,7 @@ fn a_log_is_cut_when_the_walk_is_over() {
     });
     let leader = world.leader();
     let client = world.session(leader, 40_000);
-    world.nodes[leader].are_walks_held = true;
-    for _ in 0..25 {
-        world.ask(client, &[create_as("/n", "x", 2)]);
-    }
-    assert_eq!(world.nodes[leader].up().walks.len(), 1);
+    world.hold_walk(leader, client);
     world.pass(10);
     let others = world.followers();
     for other in others {

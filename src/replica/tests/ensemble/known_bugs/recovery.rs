@@ -180,11 +180,7 @@ fn zk_3127_a_snapshot_holds_a_multi_whole_or_not_at_all() {
     });
     let leader = world.leader();
     let client = world.session(leader, 40_000);
-    world.nodes[leader].are_walks_held = true;
-    for _ in 0..25 {
-        world.ask(client, &[create_as("/n", "x", 2)]);
-    }
-    assert_eq!(world.nodes[leader].up().walks.len(), 1);
+    world.hold_walk(leader, client);
     // Some of the list falls where the walk has been, some where it has yet to come.
     world.nodes[leader].are_walks_held = false;
     world.release_walks(leader);
