@@ -12,8 +12,13 @@ pub const QUEUED_READS_MAX: u32 = 64;
 pub const READS_PER_GUARD: usize = 128;
 /// Reply bytes produced under one read guard.
 pub const REPLY_BYTES_PER_GUARD: usize = 256 * 1024;
+/// Names of children listed under one read guard; more are collected in pieces.
+pub const LISTED_AT_ONCE_MAX: usize = 8192;
 /// Reply bytes a connection may have unsent before its socket is no longer read.
 pub const UNSENT_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Bytes of events a connection may have unsent. Its client does not read them, and persistent watches go on
+/// for as long as it has a session: the connection is closed.
+pub const UNSENT_EVENT_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Commits applied under one write guard, so that readers get their turn.
 pub const COMMITS_PER_GUARD: usize = 256;
 /// Bytes of the results of one multiRead.

@@ -56,6 +56,10 @@ pub enum Mutant {
     M13a,
     /// A client that sets its watches again is not told what happened since it saw the nodes.
     M13b,
+    /// A persistent watch is used up by its first event.
+    M13c,
+    /// Recursive watches further up than the parent are not looked for.
+    M13d,
     /// A server serves a client that has seen more than it has.
     M14a,
     /// The leader takes requests of a session from a server that no longer has it.
@@ -74,11 +78,13 @@ pub enum Mutant {
     M19,
     /// Behind the last zxid of an epoch a leader goes on into the next one, which nobody has agreed on.
     M20,
+    /// A reconfiguration is committed with a quorum of the old configuration alone.
+    M21,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 28] = [
+    pub const ALL: [Mutant; 31] = [
         Mutant::M1,
         Mutant::M2,
         Mutant::M3,
@@ -98,6 +104,8 @@ impl Mutant {
         Mutant::M12b,
         Mutant::M13a,
         Mutant::M13b,
+        Mutant::M13c,
+        Mutant::M13d,
         Mutant::M14a,
         Mutant::M14b,
         Mutant::M15a,
@@ -107,6 +115,7 @@ impl Mutant {
         Mutant::M18,
         Mutant::M19,
         Mutant::M20,
+        Mutant::M21,
     ];
 }
 

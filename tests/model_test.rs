@@ -65,7 +65,11 @@ fn mode(port: u16) -> Option<String> {
 fn a_server_does_what_the_model_does() {
     let count = env::var("MODEL_REQUESTS").map_or(3000, |count| count.parse().unwrap());
     let seed = env::var("MODEL_SEED").map_or(1, |seed| seed.parse().unwrap());
-    let place = Place::new("clientPort=0\nadmin.enableServer=false\ntickTime=2000\n");
+    // Apache reads the interval as a Java property only.
+    let place = Place::new(
+        "clientPort=0\nadmin.enableServer=false\ntickTime=2000\nextendedTypesEnabled=true\n\
+         znode.container.checkIntervalMs=100\n",
+    );
     let (server, port) = serve(&place);
     let mut recorder = Recorder::new(port, seed);
     recorder.run(count).unwrap();
@@ -76,7 +80,7 @@ fn a_server_does_what_the_model_does() {
         exact_failed_multi: !is_foreign,
         stale_acls: is_foreign,
         stale_children: is_foreign,
-        containers: is_foreign,
+        extended_types: true,
         ..Options::default()
     };
     let (counts, violations) = served::check(&recorder.events, &log, options);

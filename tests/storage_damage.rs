@@ -18,6 +18,7 @@ use dir::Dir;
 use history::{History, config, version_2};
 use sim_disk::{SimDisk, Unsynced};
 use zkserver::ids::{Epoch, Zxid};
+use zkserver::storage::log_range::read_range;
 use zkserver::storage::log_truncate::truncate;
 use zkserver::storage::log_writer::LogWriter;
 use zkserver::storage::record::Damage;
@@ -288,7 +289,7 @@ fn a_damaged_snapshot_gives_way_to_the_one_before_it() {
     ["log.1f", "log.29"]
         .iter()
         .for_each(|name| dir.disk.take(&dir.path(name)));
-    dir.refuses("transactions up to 0x27 would be lost");
+    dir.refuses("transaction 0x27, with which it ends, is not in the logs");
     // And there must be one.
     let dir = Dir::new();
     for name in [
@@ -487,9 +488,17 @@ fn three_epochs(finish: Finish) -> Dir {
     }
 }
 
+/// How many transactions behind the first one a learner would be sent, if any.
+fn handed_out(dir: &Dir) -> Option<usize> {
+    let (first, last) = (dir.history.zxid(1), dir.history.zxid(dir.history.len()));
+    let entries = read_range(&dir.disk, &dir.config, first, last, u64::MAX).unwrap();
+    entries.map(|entries| entries.len())
+}
+
 #[test]
 fn a_tail_that_is_lost_before_a_later_epoch_is_damage() {
     for finish in [Finish::Roll, Finish::Close, Finish::Recovery] {
+        assert_eq!(handed_out(&three_epochs(finish)), Some(11));
         let undamaged = three_epochs(finish).recover().unwrap();
         assert_eq!(undamaged.last_zxid, Zxid::new(Epoch(2), 4));
         for name in ["log.1", "log.100000001"] {
@@ -501,6 +510,7 @@ fn a_tail_that_is_lost_before_a_later_epoch_is_damage() {
                 for damage in [&cut as &dyn Fn(&mut Vec<u8>), &zero, &flip] {
                     let dir = three_epochs(finish);
                     dir.edit(name, damage);
+                    assert_eq!(handed_out(&dir), None, "{name} from {at} on");
                     let error = dir.refuses(&format!("{name} is damaged at offset {at} "));
                     let text = error.to_string();
                     assert!(error.is_damage(), "{text}");
@@ -514,6 +524,7 @@ fn a_tail_that_is_lost_before_a_later_epoch_is_damage() {
         }
         let dir = three_epochs(finish);
         dir.disk.take(&dir.path("log.100000001"));
+        assert_eq!(handed_out(&dir), None);
         let error = dir.refuses("log.100000001 is missing: it ended with transaction 0x100000004");
         assert!(error.is_damage());
     }
@@ -525,6 +536,7 @@ fn logs_that_nothing_is_known_of_are_read_as_they_are() {
     let dir = three_epochs(Finish::Roll).without_mark();
     let at = dir.offsets("log.1")[3];
     dir.edit("log.1", |content| content.truncate(at));
+    assert_eq!(handed_out(&dir), None);
     let report = dir.recover().unwrap().report;
     assert_eq!(report.txns_replayed, 11);
     // From here on it is known where the newest log ends.

@@ -559,3 +559,29 @@ fn zk_3701_a_cut_that_the_disk_refuses_is_never_taken_for_one() {
     }
     assert!(fatal > 5, "{fatal}");
 }
+
+#[test]
+fn no_database_is_one_that_was_lost_unless_the_server_may_begin_empty() {
+    let strict = StorageConfig {
+        may_begin_empty: false,
+        ..config(Path::new("/data"))
+    };
+    let disk = SimDisk::default();
+    let _held = data_dir::open(&disk, &strict).unwrap();
+    for _ in 0..2 {
+        let error = recover(&disk, &strict, 1).err().unwrap();
+        assert!(error.is_damage(), "a member gets it from a leader");
+        assert!(
+            error
+                .to_string()
+                .contains("there is no database in /data/version-2"),
+            "{error}"
+        );
+    }
+    let allowed = StorageConfig {
+        may_begin_empty: true,
+        ..strict.clone()
+    };
+    recover(&disk, &allowed, 1).unwrap();
+    assert_eq!(recover(&disk, &strict, 1).unwrap().last_zxid, Zxid::ZERO);
+}

@@ -225,6 +225,7 @@ mod tests {
             log_size_limit: None,
             record_bytes_max: 1 << 20,
             autocreate: true,
+            may_begin_empty: true,
         };
         let _lock = data_dir::open(&OsDisk, &config).unwrap();
         let mut tree = DataTree::new(1);

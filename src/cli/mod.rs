@@ -7,6 +7,7 @@ pub mod control;
 mod dry_disk;
 pub mod dump_log;
 pub mod dump_snapshot;
+mod member;
 pub mod pid_file;
 pub mod print_cmd;
 mod readable;
@@ -69,6 +70,8 @@ enum Command {
     Version,
     /// Check configuration, myid and data directory without starting, and say what to do.
     Check(ConfigArg),
+    /// List, add and remove the members of an ensemble that serves.
+    Member(member::MemberArgs),
     /// Print a transaction log.
     Txnlog(dump_log::DumpLogArgs),
     /// Print a snapshot.
@@ -204,6 +207,7 @@ fn dispatch(
             setting.with_setup(args.config, streams, command)
         }
         Command::PrintCmd(args) => setting.with_setup(args, streams, print_cmd::print_cmd),
+        Command::Member(args) => member::run(args, setting, streams),
         Command::Check(args) => setting.with_setup(args, streams, check::check),
         Command::StartForeground(args) => {
             if args.detach {
@@ -326,7 +330,7 @@ const EXIT_ARGUMENTS: u8 = 2;
 const EXIT_DATA_DIR: u8 = 3;
 const INVALID_CONFIG: &str = "Invalid config, exiting abnormally";
 const USAGE: &str = "Usage: zkserver [--config <conf-dir>] \
-     {start|start-foreground|stop|version|restart|status|print-cmd|check|txnlog|snapshot}";
+     {start|start-foreground|stop|version|restart|status|print-cmd|check|member|txnlog|snapshot}";
 
 #[cfg(test)]
 mod tests;

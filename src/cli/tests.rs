@@ -15,6 +15,7 @@ use crate::server::os_disk::OsDisk;
 use crate::storage::log_writer::LogWriter;
 use crate::storage::{Compression, StorageConfig, data_dir, recovery};
 
+mod member;
 mod status_all;
 
 /// A configuration directory with a data directory beside it.
@@ -449,6 +450,7 @@ fn write_data(version_dir: &Path) {
         log_size_limit: None,
         record_bytes_max: 1 << 20,
         autocreate: true,
+        may_begin_empty: true,
     };
     drop(data_dir::open(&OsDisk, &storage).unwrap());
     recovery::recover(&OsDisk, &storage, 0).unwrap();

@@ -4,27 +4,35 @@
 //! core. Once a request is with the core, every later one of the session goes there too, reads included, and
 //! runs right behind the write it follows. So replies leave in the order of the requests by construction.
 
+mod batch;
+mod listing;
+mod refusals;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 
+use super::admission::{Admission, AdmissionConfig, LargeRequests, Waiting};
+use super::unserved::no_sasl;
 use crate::auth::AuthConfig;
-use crate::clock::Now;
-use crate::ids::Zxid;
-use crate::limits::{QUEUED_READS_MAX, READ_BYTES, READS_PER_GUARD, REPLY_BYTES_PER_GUARD, UNSENT_BYTES_MAX};
+use crate::clock::{Millis, Now};
+use crate::limits::{
+    QUEUED_READS_MAX, READ_BYTES, READS_PER_GUARD, REPLY_BYTES_PER_GUARD, UNSENT_BYTES_MAX,
+    UNSENT_EVENT_BYTES_MAX,
+};
 use crate::mutants::{self, Mutant};
 use crate::proto::acl::Id;
 use crate::proto::connect::ConnectRequest;
 use crate::proto::error_code::ErrorCode;
-use crate::proto::frame::{FourLetterWord, FrameError, FrameSplitter, Piece};
-use crate::proto::jute::{Put, Reader};
+use crate::proto::frame::{FourLetterWord, FrameSplitter, Piece};
 use crate::proto::opcode::OpCode;
 use crate::proto::request::RequestHeader;
-use crate::proto::response::{begin_frame, finish_frame, header_frame};
-use crate::read::{self, ReadContext};
+use crate::proto::response::header_frame;
+use crate::read::{self, Listing, ReadContext};
 use crate::shared::{ClientRequest, ConnShared, Shared};
 use crate::tree::DataTree;
+use batch::Batch;
 
 /// What connections have to know of the configuration.
 #[derive(Clone)]
@@ -38,6 +46,10 @@ pub struct ClientConfig {
     /// Requests in the pipeline beyond which connections that have some are not read
     /// (`globalOutstandingLimit`).
     pub outstanding_max: usize,
+    /// Which requests wait, and which are refused.
+    pub admission: AdmissionConfig,
+    /// Whether new sessions are known to this server only: they weigh less.
+    pub opens_local_sessions: bool,
     /// Who may do what.
     pub auth: AuthConfig,
 }
@@ -60,12 +72,30 @@ pub struct ClientConn {
     splitter: FrameSplitter,
     /// Received and not looked at yet: at most one incomplete frame, or what waits for a stall to end.
     input: Vec<u8>,
-    /// Written and not sent yet.
+    /// Written, of which `sent` bytes are sent.
     output: Vec<u8>,
+    sent: usize,
+    /// Bytes of events written since everything was sent.
+    event_bytes: usize,
     /// Requests that are with the core.
     outstanding: u32,
     /// Reads handed to the core since it last had nothing of this connection.
     queued_reads: u32,
+    waiting: Waiting,
+    /// Unless there is no limit on them.
+    large: Option<Box<LargeRequests>>,
+    /// A reply that is collected in pieces. Nothing of the connection goes on meanwhile.
+    listing: Option<Box<Listing>>,
+    /// Nobody is there to take replies, but what was received is still to be done.
+    is_alone: bool,
+}
+
+/// A request whose operation is known.
+#[derive(Clone, Copy)]
+struct Frame<'a> {
+    header: RequestHeader,
+    op: OpCode,
+    body: &'a [u8],
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,18 +114,6 @@ enum State {
     Closing,
 }
 
-/// What was done under one read guard, to be counted once.
-#[derive(Default)]
-struct Batch {
-    frames: usize,
-    bytes: usize,
-    reads: u64,
-    /// The last, the least and the greatest reply to a read, in bytes.
-    reply_bytes: Option<[usize; 3]>,
-    last: Option<(OpCode, i32)>,
-    has_more: bool,
-}
-
 /// What becomes of the connection after a frame.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Next {
@@ -110,6 +128,7 @@ impl ClientConn {
     pub fn new(config: Arc<ClientConfig>, shared: Arc<ConnShared>) -> ClientConn {
         let ids = shared.ids();
         let splitter = FrameSplitter::new(config.frame_bytes_max);
+        let limits_large = config.admission.large_threshold.is_some();
         let (input, output) = (Vec::new(), Vec::new());
         ClientConn {
             config,
@@ -119,8 +138,14 @@ impl ClientConn {
             splitter,
             input,
             output,
+            sent: 0,
+            event_bytes: 0,
             outstanding: 0,
             queued_reads: 0,
+            waiting: Waiting::default(),
+            large: limits_large.then(Box::default),
+            listing: None,
+            is_alone: false,
         }
     }
 
@@ -138,16 +163,20 @@ impl ClientConn {
         if self.output.is_empty() {
             self.output = Vec::with_capacity(if self.input.is_empty() { 0 } else { 1024 });
         }
+        if self.listing.is_some() {
+            return self.advance_listing(now, shared);
+        }
+        self.waiting.resume();
         let tree = shared.tree.read();
         let drains_late =
             mutants::is_on(Mutant::M13a) && self.state == State::Established && self.outstanding == 0;
         if !drains_late {
-            self.drain_outbox(shared);
+            self.drain_outbox(now, shared);
         }
         let output_max = self.output.len() + REPLY_BYTES_PER_GUARD;
         let input = std::mem::take(&mut self.input);
         let mut batch = Batch::default();
-        while matches!(self.state, State::New | State::Established) {
+        while matches!(self.state, State::New | State::Established) && self.listing.is_none() {
             if batch.frames >= READS_PER_GUARD || self.output.len() >= output_max || self.is_backlogged() {
                 batch.has_more = true;
                 break;
@@ -158,6 +187,7 @@ impl ClientConn {
             }
             let before = self.splitter.clone();
             let next = match self.splitter.next(&input) {
+                Ok(None) if self.awaits_too_much(now, &input, shared) => Next::Close,
                 Ok(None) => break,
                 Ok(Some(Piece::Frame(range))) => {
                     self.on_frame(now, &input[range], shared, &tree, submits, &mut batch)
@@ -178,13 +208,19 @@ impl ClientConn {
             }
         }
         if drains_late {
-            self.drain_outbox(shared);
+            self.drain_outbox(now, shared);
         }
         let last_zxid = tree.last_processed_zxid();
         drop(tree);
         batch.bytes = self.splitter.take_consumed();
+        batch.has_more |= self.listing.is_some();
         self.count(now, shared, &batch, last_zxid);
+        self.waiting
+            .end_round(batch.bytes, input.len() - batch.bytes.min(input.len()));
         self.keep_rest(input, batch.bytes);
+        if self.is_alone {
+            self.forget_output();
+        }
         batch.has_more
     }
 
@@ -209,16 +245,20 @@ impl ClientConn {
 
     /// Bytes to be sent.
     pub fn output(&self) -> &[u8] {
-        &self.output
+        &self.output[self.sent..]
     }
 
     /// The first `count` bytes of the output are sent. A buffer that grew is given back: idle connections
     /// are many.
     pub fn sent(&mut self, count: usize) {
-        if count == self.output.len() {
+        self.sent += count;
+        if self.sent == self.output.len() {
             self.output = Vec::new();
-        } else {
-            self.output.drain(..count);
+            (self.sent, self.event_bytes) = (0, 0);
+        } else if self.sent >= self.output.len() / 2 {
+            // No byte is moved more than once for each that was sent.
+            self.output.drain(..self.sent);
+            self.sent = 0;
         }
     }
 
@@ -234,7 +274,13 @@ impl ClientConn {
     /// Whether so much is unsent that no request is looked at before the client takes some of it. Requests
     /// that were received already wait, too: each may ask for a reply thousands of times its size.
     pub fn is_backlogged(&self) -> bool {
-        self.output.len() >= UNSENT_BYTES_MAX
+        self.output().len() >= UNSENT_BYTES_MAX
+    }
+
+    /// Whether it goes on at once if it has more to do. A reply that is being collected is not kept waiting:
+    /// the tree takes notes for it.
+    pub fn may_go_on(&self) -> bool {
+        self.listing.is_some() || !self.is_backlogged()
     }
 
     /// Whether the connection ends once its output is sent.
@@ -245,6 +291,43 @@ impl ClientConn {
     /// Whether it has no session yet.
     pub fn is_new(&self) -> bool {
         self.state == State::New
+    }
+
+    /// When it may move on though nothing happens to it.
+    pub fn retry_at(&self) -> Option<Millis> {
+        self.waiting.retry_at()
+    }
+
+    /// The client has closed its end. True if there is nothing left to do: requests that wait for room in the
+    /// pipeline may have to be done all the same (`request_stale_connection_check`), and the caller goes on
+    /// until [`ClientConn::is_done_alone`].
+    pub fn client_is_gone(&mut self) -> bool {
+        let is_left = self.waiting.retry_at().is_some() && !self.config.admission.drops_gone;
+        self.is_alone = is_left;
+        !is_left
+    }
+
+    /// Whether the requests of a client that is gone are done.
+    pub fn is_done_alone(&self) -> bool {
+        self.is_alone && self.outstanding == 0 && self.waiting.retry_at().is_none()
+    }
+
+    /// Whether the client is gone, but not what it has asked for.
+    pub fn is_alone(&self) -> bool {
+        self.is_alone
+    }
+
+    /// The connection is gone.
+    pub fn hang_up(&mut self, shared: &Shared) {
+        if let Some(large) = &mut self.large {
+            large.forget(shared);
+        }
+        if self.waiting.retry_at().is_some() && !self.is_closing() {
+            shared.metrics.stale_requests_dropped.add(1);
+        }
+        if self.listing.take().is_some() {
+            shared.tree.read().end_listing(self.shared.id);
+        }
     }
 
     /// What the core sees of it.
@@ -269,24 +352,46 @@ impl ClientConn {
         self.outstanding > 0 && shared.outstanding.load(Relaxed) > self.config.outstanding_max
     }
 
-    fn drain_outbox(&mut self, shared: &Shared) {
+    fn drain_outbox(&mut self, now: Now, shared: &Shared) {
         if self.shared.outbox.is_empty() {
             return;
         }
         let drained = self.shared.outbox.drain(&mut self.output);
         self.outstanding -= drained.replies;
+        if let Some(large) = &mut self.large {
+            large.answered(drained.replies, shared);
+        }
         let sent = u64::from(drained.replies + drained.events);
         shared.stats.packets_sent.fetch_add(sent, Relaxed);
         self.shared.stats.sent.fetch_add(sent, Relaxed);
         if self.outstanding == 0 {
             self.queued_reads = 0;
         }
-        if drained.established.is_some() {
+        if drained.is_established {
             self.state = State::Established;
         }
         if drained.close {
             self.state = State::Closing;
         }
+        self.event_bytes += drained.event_bytes as usize;
+        if self.event_bytes.min(self.output().len()) > UNSENT_EVENT_BYTES_MAX {
+            self.give_up(now, shared);
+        }
+    }
+
+    /// Closes the connection without what is unsent.
+    fn give_up(&mut self, now: Now, shared: &Shared) {
+        if let Some(held_back) = shared.line_limiters.unread_events.admit(now.mono) {
+            tracing::warn!(peer = %self.shared.peer, session = %self.shared.session_id(),
+                "closing a connection: its client does not read the events of its watches{held_back}");
+        }
+        self.forget_output();
+        self.state = State::Closing;
+    }
+
+    fn forget_output(&mut self) {
+        self.output = Vec::new();
+        (self.sent, self.event_bytes) = (0, 0);
     }
 
     fn on_frame(
@@ -302,37 +407,107 @@ impl ClientConn {
             let Some(submit) = self.connect_request(now, payload, shared, tree) else {
                 return Next::Close;
             };
-            self.submit(submit, shared, submits);
+            self.submit(submit, payload.len(), shared, submits);
             self.state = State::Connecting;
             return Next::Go;
         }
         let Ok((header, body)) = RequestHeader::decode(payload) else {
             return Next::Close;
         };
-        let Some(op) = OpCode::from_code(header.code).filter(|op| is_allowed(*op)) else {
+        let op = OpCode::from_code(header.code);
+        let says_who = matches!(op, Some(OpCode::Auth | OpCode::Sasl));
+        if !says_who && !self.config.admission.is_known(&self.ids) {
+            return self.refuse_stranger(now, header, shared);
+        }
+        let Some(op) = op.filter(|op| is_allowed(*op)) else {
             return self.refuse(now, header, shared);
         };
         if matches!(op, OpCode::Auth | OpCode::Sasl) {
             return self.on_credentials(now, header.xid, op, body, shared);
         }
-        self.shared.touch(now.mono);
-        if self.outstanding == 0 && !op.is_write() && op != OpCode::Sync {
-            let start = self.output.len();
-            self.read(header.xid, op, body, shared, tree);
-            let bytes = self.output.len() - start - 4;
-            let [_, least, greatest] = batch.reply_bytes.unwrap_or([bytes; 3]);
-            batch.reply_bytes = Some([bytes, least.min(bytes), greatest.max(bytes)]);
-            batch.reads += 1;
-            batch.last = Some((op, header.xid));
+        let is_refused = op.needs_leader() && shared.is_read_only.load(Relaxed);
+        let frame = Frame { header, op, body };
+        if self.outstanding == 0 && (is_refused || !op.is_write() && op != OpCode::Sync) {
+            let (config, timeout_ms) = (&self.config.admission, self.shared.timeout_ms());
+            let error = match self.waiting.admit_read(now, op, timeout_ms, config, shared) {
+                Admission::Go | Admission::Wait => is_refused.then_some(ErrorCode::NotReadOnly),
+                Admission::Throttled => Some(ErrorCode::ThrottledOp),
+                Admission::Late => return Next::Close,
+            };
+            self.answer(now, frame, error, shared, tree, batch);
             return Next::Go;
         }
+        self.on_request(now, frame, shared, tree, submits)
+    }
+
+    /// Answers a request here, with an error or with what it asks for.
+    fn answer(
+        &mut self,
+        now: Now,
+        frame: Frame<'_>,
+        error: Option<ErrorCode>,
+        shared: &Shared,
+        tree: &DataTree,
+        batch: &mut Batch,
+    ) {
+        let Frame { header, op, body } = frame;
+        self.shared.touch(now.mono);
+        let start = self.output.len();
+        if let Some(error) = error {
+            header_frame(&mut self.output, header.xid, tree.last_processed_zxid(), error);
+        } else {
+            let context = read_context(&self.config, &self.shared, &self.ids, shared, tree);
+            let listing = read::execute_or_list(&context, header.xid, op, body, &mut self.output);
+            self.listing = listing.map(Box::new);
+            if self.listing.is_some() {
+                return;
+            }
+        }
+        let bytes = self.output.len() - start - 4;
+        shared.note_reply(now.mono, &self.shared, op, body, bytes);
+        batch.add(op, header.xid, bytes);
+    }
+
+    /// A request for the core.
+    fn on_request(
+        &mut self,
+        now: Now,
+        frame: Frame<'_>,
+        shared: &Shared,
+        tree: &DataTree,
+        submits: &mut Vec<Submit>,
+    ) -> Next {
+        let Frame { header, op, body } = frame;
+        let (config, timeout_ms) = (&self.config.admission, self.shared.timeout_ms());
+        match self.waiting.admit(now, op, timeout_ms, config, shared) {
+            Admission::Go => {}
+            Admission::Wait => return Next::Stall,
+            // In the order of the requests.
+            Admission::Throttled if self.outstanding > 0 => return Next::Stall,
+            Admission::Throttled => {
+                shared.metrics.throttled_ops.add(1);
+                let zxid = tree.last_processed_zxid();
+                header_frame(&mut self.output, header.xid, zxid, ErrorCode::ThrottledOp);
+                return Next::Go;
+            }
+            Admission::Late => return Next::Close,
+        }
         if !op.is_write() {
+            // It is answered here, in pieces, and not by the core at once.
+            if read::is_long(tree, op, body) {
+                return Next::Stall;
+            }
             // Their replies are made all at once, behind the write: what they can take up is bounded here.
             if self.queued_reads >= QUEUED_READS_MAX {
                 return Next::Stall;
             }
             self.queued_reads += 1;
         }
+        let bytes = REQUEST_HEADER_BYTES + body.len();
+        if self.config.admission.is_too_large(bytes, shared) {
+            return self.refuse_large(now, bytes, shared);
+        }
+        self.shared.touch(now.mono);
         let request = ClientRequest {
             conn: self.shared.id,
             session: self.shared.session_id(),
@@ -342,23 +517,11 @@ impl ClientConn {
             ids: Arc::clone(&self.ids),
             received: now.mono,
         };
-        self.submit(Submit::Request(request), shared, submits);
+        self.submit(Submit::Request(request), bytes, shared, submits);
         if op == OpCode::CloseSession {
             self.state = State::Ending;
         }
         Next::Go
-    }
-
-    fn read(&mut self, xid: i32, op: OpCode, body: &[u8], shared: &Shared, tree: &DataTree) {
-        let context = ReadContext {
-            tree,
-            watches: &shared.watches,
-            auth: &self.config.auth,
-            conn: self.shared.id,
-            session: self.shared.session_id(),
-            ids: &self.ids,
-        };
-        read::execute(&context, xid, op, body, &mut self.output);
     }
 
     /// Credentials change what later requests may do, so they wait for earlier ones.
@@ -376,58 +539,13 @@ impl ClientConn {
         if is_accepted { Next::Go } else { Next::Close }
     }
 
-    fn refuse(&mut self, now: Now, header: RequestHeader, shared: &Shared) -> Next {
-        if self.outstanding > 0 {
-            return Next::Stall;
-        }
-        if let Some(held_back) = shared.line_limiters.refused_operations.admit(now.mono) {
-            tracing::info!(peer = %self.shared.peer, session = %self.shared.session_id(), op = header.code,
-                "closing a connection: clients may not send this operation{held_back}");
-        }
-        header_frame(&mut self.output, header.xid, Zxid(-1), ErrorCode::Unimplemented);
-        Next::Close
-    }
-
-    fn on_bad_length(&self, now: Now, input: &[u8], shared: &Shared, error: &FrameError) -> Next {
-        shared.metrics.large_requests_rejected.add(1);
-        if let Some(held_back) = shared.line_limiters.bad_frames.admit(now.mono) {
-            // A bad length is all that is wanted, so the rest of the frame is right behind it.
-            let frame = input.get(self.splitter.bytes_wanted(input)..).unwrap_or_default();
-            let path = oversized_path(frame);
-            tracing::warn!(peer = %self.shared.peer, session = %self.shared.session_id(), path,
-                "closing a connection: {error}{held_back}");
-        }
-        Next::Close
-    }
-
-    fn submit(&mut self, submit: Submit, shared: &Shared, submits: &mut Vec<Submit>) {
+    fn submit(&mut self, submit: Submit, bytes: usize, shared: &Shared, submits: &mut Vec<Submit>) {
         self.outstanding += 1;
+        if let Some(large) = &mut self.large {
+            large.submitted(bytes, &self.config.admission, shared);
+        }
         shared.outstanding.fetch_add(1, Relaxed);
         submits.push(submit);
-    }
-
-    fn count(&self, now: Now, shared: &Shared, batch: &Batch, last_zxid: Zxid) {
-        let own = &self.shared.stats;
-        own.outstanding.store(self.outstanding as i32, Relaxed);
-        if batch.frames > 0 {
-            shared
-                .stats
-                .packets_received
-                .fetch_add(batch.frames as u64, Relaxed);
-            shared.metrics.bytes_received_count.add(batch.bytes as u64);
-            own.received.fetch_add(batch.frames as u64, Relaxed);
-        }
-        if let Some((op, xid)) = batch.last {
-            shared.stats.packets_sent.fetch_add(batch.reads, Relaxed);
-            shared.stats.latency.record(batch.reads, 0);
-            shared.metrics.readlatency.record_many(0, batch.reads);
-            for bytes in batch.reply_bytes.into_iter().flatten().rev() {
-                shared.response_size.record(bytes);
-            }
-            own.sent.fetch_add(batch.reads, Relaxed);
-            own.latency.record(batch.reads, 0);
-            own.note(op, xid, last_zxid, now.mono.0);
-        }
     }
 
     fn keep_rest(&mut self, mut input: Vec<u8>, consumed: usize) {
@@ -439,27 +557,21 @@ impl ClientConn {
     }
 }
 
-/// What the beginning of a request that is too long says of the path it is about.
-fn oversized_path(frame: &[u8]) -> Option<String> {
-    let (header, body) = RequestHeader::decode(frame).ok()?;
-    let mut body = Reader::new(body);
-    if header.code == OpCode::Multi.code() {
-        body.take(MULTI_HEADER_BYTES).ok()?;
+fn read_context<'a>(
+    config: &'a ClientConfig,
+    conn: &ConnShared,
+    ids: &'a [Id],
+    shared: &'a Shared,
+    tree: &'a DataTree,
+) -> ReadContext<'a> {
+    ReadContext {
+        tree,
+        watches: &shared.watches,
+        auth: &config.auth,
+        conn: conn.id,
+        session: conn.session_id(),
+        ids,
     }
-    let path = body.string().ok()?;
-    path.starts_with('/')
-        .then(|| path.chars().take(PATH_CHARS_MAX).collect())
-}
-
-/// The reference answers SASL steps without a configured mechanism with success and a null token.
-fn no_sasl(xid: i32, body: &[u8], out: &mut Vec<u8>) -> bool {
-    if !matches!(Reader::new(body).buffer(), Ok(Some(_))) {
-        return false;
-    }
-    let start = begin_frame(out, xid, Zxid::ZERO, ErrorCode::Ok);
-    out.put_buffer(None);
-    finish_frame(out, start);
-    true
 }
 
 /// What a client may send; operations of later versions of this server are answered by `read` and `prep`.
@@ -467,10 +579,7 @@ fn is_allowed(op: OpCode) -> bool {
     !op.is_internal() && op != OpCode::Check
 }
 
-/// What stands before the first operation of a multi.
-const MULTI_HEADER_BYTES: usize = 9;
-/// What a log line shows of a path.
-const PATH_CHARS_MAX: usize = 256;
+const REQUEST_HEADER_BYTES: usize = 8;
 
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@
 mod java_text;
 mod mntr;
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::SocketAddr;
 
@@ -14,6 +15,7 @@ use crate::metrics::{Metrics, ResponseSize};
 use crate::proto::frame::FourLetterWord;
 use crate::proto::opcode::OpCode;
 use crate::shared::{Mode, RoleStatus};
+use crate::tree::QuotaTotals;
 
 use java_text::{address, date, double};
 
@@ -41,6 +43,8 @@ pub trait ServerView {
     fn connections(&self) -> Vec<Connection>;
     /// Sessions by the time at which they expire, in milliseconds since the Unix epoch.
     fn session_buckets(&self) -> Vec<(i64, Vec<SessionId>)>;
+    /// The same of the sessions that only this server knows; `None` where there are no such.
+    fn local_session_buckets(&self) -> Option<Vec<(i64, Vec<SessionId>)>>;
     /// Every session of the ensemble with its timeout in milliseconds, in ascending order.
     fn global_sessions(&self) -> Vec<(SessionId, i32)>;
     /// Paths of ephemerals by owner.
@@ -92,8 +96,10 @@ pub struct Gauges {
     pub watch_count: usize,
     /// Bytes of paths and data.
     pub approximate_data_size: u64,
-    /// Sessions.
+    /// Sessions of the ensemble.
     pub global_sessions: usize,
+    /// Sessions that only this server knows.
+    pub local_sessions: usize,
     /// Milliseconds since the server began to serve in its present role.
     pub uptime_ms: u64,
     /// Of this process.
@@ -102,6 +108,10 @@ pub struct Gauges {
     pub max_file_descriptor_count: u64,
     /// Refused authentications.
     pub auth_failed_count: u64,
+    /// Limits and use of quotas, by nodes of the first level.
+    pub quotas: BTreeMap<String, QuotaTotals>,
+    /// The chance of a connect request to be dropped.
+    pub connection_drop_probability: f64,
 }
 
 /// The lines of `conf`.
@@ -240,7 +250,7 @@ pub fn respond(word: FourLetterWord, rest: &[u8], whitelist: &Whitelist, server:
         FourLetterWord::Hash if server.is_serving() => Ok(()),
         FourLetterWord::Hash => out.write_str(NOT_SERVING),
         _ if !server.is_serving() => not_serving(&mut out, server),
-        FourLetterWord::Isro => out.write_str("rw"),
+        FourLetterWord::Isro => out.write_str(isro(server)),
         FourLetterWord::Conf => conf(&mut out, server),
         FourLetterWord::Cons => cons(&mut out, server),
         FourLetterWord::Crst => {
@@ -269,6 +279,7 @@ pub fn mode_name(mode: Mode) -> &'static str {
     match mode {
         Mode::Standalone => "standalone",
         Mode::Looking => "leaderelection",
+        Mode::ReadOnly => "read-only",
         Mode::Leader => "leader",
         Mode::Follower => "follower",
         Mode::Observer => "observer",
@@ -291,19 +302,38 @@ fn stmk(out: &mut String, rest: &[u8]) -> std::fmt::Result {
 
 fn srvr(out: &mut String, server: &dyn ServerView) -> std::fmt::Result {
     let status = server.status();
+    let role = server.role();
     writeln!(out, "Zookeeper version: {}", status.version)?;
-    figures(out, &status, &server.role())
+    read_only(out, &role)?;
+    figures(out, &status, &role)
+}
+
+/// What `srvr` and `stat` say of a server that has no leader.
+fn read_only(out: &mut String, role: &RoleStatus) -> std::fmt::Result {
+    match role.mode {
+        Mode::ReadOnly => writeln!(out, "READ-ONLY mode; serving only read-only clients"),
+        Mode::Standalone | Mode::Looking | Mode::Leader | Mode::Follower | Mode::Observer => Ok(()),
+    }
+}
+
+fn isro(server: &dyn ServerView) -> &'static str {
+    match server.role().mode {
+        Mode::ReadOnly => "ro",
+        Mode::Standalone | Mode::Looking | Mode::Leader | Mode::Follower | Mode::Observer => "rw",
+    }
 }
 
 fn stat(out: &mut String, server: &dyn ServerView) -> std::fmt::Result {
-    let status = server.status();
-    writeln!(out, "Zookeeper version: {}\nClients:", status.version)?;
+    let (status, role) = (server.status(), server.role());
+    writeln!(out, "Zookeeper version: {}", status.version)?;
+    read_only(out, &role)?;
+    writeln!(out, "Clients:")?;
     for connection in server.connections() {
         brief(out, &connection)?;
         out.write_str(")\n")?;
     }
     out.write_str("\n")?;
-    figures(out, &status, &server.role())
+    figures(out, &status, &role)
 }
 
 fn figures(out: &mut String, status: &Status, role: &RoleStatus) -> std::fmt::Result {
@@ -376,8 +406,16 @@ fn conf(out: &mut String, server: &dyn ServerView) -> std::fmt::Result {
     writeln!(out, "maxSessionTimeout={}", conf.max_session_timeout)?;
     writeln!(out, "clientPortListenBacklog={}", conf.client_port_listen_backlog)?;
     writeln!(out, "serverId={}", conf.server_id)?;
-    conf.ensemble
-        .map_or(Ok(()), |ensemble| ensemble_conf(out, &ensemble))
+    let Some(ensemble) = conf.ensemble else {
+        return Ok(());
+    };
+    ensemble_conf(out, &ensemble)?;
+    match server.role().mode {
+        Mode::ReadOnly => Ok(()),
+        Mode::Standalone | Mode::Looking | Mode::Leader | Mode::Follower | Mode::Observer => {
+            write!(out, "membership: \n{}", ensemble.membership)
+        }
+    }
 }
 
 fn ensemble_conf(out: &mut String, conf: &EnsembleConf) -> std::fmt::Result {
@@ -389,8 +427,7 @@ fn ensemble_conf(out: &mut String, conf: &EnsembleConf) -> std::fmt::Result {
     writeln!(out, "electionAlg={FAST_LEADER_ELECTION}")?;
     writeln!(out, "electionPort={}", ports(&conf.election_ports))?;
     writeln!(out, "quorumPort={}", ports(&conf.quorum_ports))?;
-    writeln!(out, "peerType={}", u8::from(conf.is_observer))?;
-    write!(out, "membership: \n{}", conf.membership)
+    writeln!(out, "peerType={}", u8::from(conf.is_observer))
 }
 
 /// Each once, since the addresses of a server usually share theirs.
@@ -411,12 +448,19 @@ fn dirs(out: &mut String, server: &dyn ServerView) -> std::fmt::Result {
 
 fn dump(out: &mut String, server: &dyn ServerView) -> std::fmt::Result {
     writeln!(out, "SessionTracker dump:")?;
+    let session_line = |out: &mut String, session: &SessionId| writeln!(out, "\t{session}");
+    let local = server.local_session_buckets();
+    if let Some(local) = &local {
+        buckets(out, "Local Session", local, session_line)?;
+    }
     match server.role().mode {
-        Mode::Follower | Mode::Observer => global_sessions(out, server)?,
+        Mode::Follower | Mode::Observer | Mode::ReadOnly => global_sessions(out, server)?,
         Mode::Standalone | Mode::Leader | Mode::Looking => {
-            buckets(out, "Session", &server.session_buckets(), |out, session| {
-                writeln!(out, "\t{session}")
-            })?;
+            let what = match local {
+                Some(_) => "Global Session",
+                None => "Session",
+            };
+            buckets(out, what, &server.session_buckets(), session_line)?;
         }
     }
     let ephemerals = server.ephemerals();

@@ -14,6 +14,7 @@ use crate::proto::error_code::ErrorCode;
 use crate::proto::opcode::OpCode;
 use crate::proto::request::Request;
 use crate::proto::response::header_frame;
+use crate::session::ConnectKind;
 use crate::shared::Shared;
 use crate::tree::DataTree;
 
@@ -34,8 +35,19 @@ impl ClientConn {
                 return None;
             }
         };
+        if !self.is_admitted(now, request.session_id, shared) {
+            return None;
+        }
         shared.metrics.connection_request_count.add(1);
-        if !shared.is_serving.load(Relaxed) {
+        let is_read_only = shared.is_read_only.load(Relaxed);
+        if !shared.is_serving.load(Relaxed) && !is_read_only {
+            return None;
+        }
+        if is_read_only && request.read_only != Some(true) {
+            if let Some(held_back) = shared.line_limiters.refused_sessions.admit(now.mono) {
+                tracing::info!(peer = %self.shared().peer,
+                    "refusing a client that wants more than a read-only server{held_back}");
+            }
             return None;
         }
         let last_zxid = tree.last_processed_zxid();
@@ -54,6 +66,29 @@ impl ClientConn {
             request.passwd.clear();
         }
         Some(Submit::Connect(request))
+    }
+
+    /// Whether the connection throttle lets the request through.
+    fn is_admitted(&self, now: Now, session: SessionId, shared: &Shared) -> bool {
+        let kind = match session {
+            SessionId(0) if self.config().opens_local_sessions => ConnectKind::Local,
+            SessionId(0) => ConnectKind::Global,
+            _ => ConnectKind::Renewal,
+        };
+        let mut throttle = shared.connection_throttle.lock();
+        let is_admitted = throttle.admit(now.mono, kind);
+        let deficit = throttle.deficit();
+        drop(throttle);
+        if is_admitted {
+            shared.metrics.connection_token_deficit.record(deficit);
+            return true;
+        }
+        shared.metrics.connection_rejected.add(1);
+        if let Some(held_back) = shared.line_limiters.refused_connections.admit(now.mono) {
+            tracing::warn!(peer = %self.shared().peer,
+                "refusing a client: too many connect requests (connection_throttle_tokens){held_back}");
+        }
+        false
     }
 
     /// Answers an auth packet. False when the connection is to be closed behind the reply, or without one.

@@ -23,6 +23,12 @@ pub(super) struct Draft {
     pub max_session_timeout_ms: Option<u32>,
     /// `jute.maxbuffer.extrasize`.
     pub extra_size: Option<usize>,
+    /// `extendedTypesEnabled`.
+    pub extended_types: Option<bool>,
+    /// `enforce.auth.enabled`.
+    pub enforces_auth: bool,
+    /// `enforce.auth.schemes`.
+    pub auth_schemes: Vec<String>,
     /// `peerType`.
     pub peer_type: Option<LearnerType>,
     /// `dynamicConfigFile`.
@@ -53,6 +59,9 @@ impl Draft {
             min_session_timeout_ms: None,
             max_session_timeout_ms: None,
             extra_size: None,
+            extended_types: None,
+            enforces_auth: false,
+            auth_schemes: Vec::new(),
             peer_type: None,
             dynamic_config_file: None,
             my_id: None,
@@ -68,7 +77,7 @@ impl Draft {
     }
 
     pub fn set_snap_count(&mut self, count: i64) {
-        self.config.storage.snap_count = self.at_least(count, 2);
+        self.config.storage.snap_count = Some(self.at_least(count, 2));
     }
 
     pub fn set_commit_log_count(&mut self, count: i64) {
@@ -121,7 +130,7 @@ impl Draft {
         raised
     }
 
-    fn doubt_if(&mut self, is_doubtful: bool, text: impl FnOnce() -> String) {
+    pub fn doubt_if(&mut self, is_doubtful: bool, text: impl FnOnce() -> String) {
         if is_doubtful {
             self.doubts.push(text());
         }

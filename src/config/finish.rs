@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 
 use crate::ids::ServerId;
+use crate::quorum::members::Members;
+use crate::session::ConnectionThrottleConfig;
 
 use super::draft::Draft;
 use super::dynamic;
+use super::dynamic_files::next_file;
 use super::env::Environment;
 use super::load::{ClientPortPlace, Setting};
 use super::my_id;
 use super::problem::{Origin, Problem};
-use super::server_config::{EnsembleConfig, HostPort, LearnerType, QuorumServer};
+use super::server_config::{EnsembleConfig, HostPort, LearnerType, QuorumServer, ServerConfig};
 use super::value;
 
 /// Where each key of the file was set.
@@ -37,6 +40,8 @@ pub(super) fn finish(
     problems: &mut Vec<Problem>,
 ) -> ClientPortPlace {
     finish_sessions(draft, lines, problems);
+    finish_auth(draft, lines, problems);
+    finish_weights(&mut draft.config.throttle.connections, lines, problems);
     finish_storage(draft, lines, problems);
     draft.config.request.jute_max_buffer_extra = draft
         .extra_size
@@ -44,6 +49,8 @@ pub(super) fn finish(
     read_members(draft, members, problems);
     if let Some(path) = &draft.dynamic_config_file {
         draft.config.ensemble.version = version_of(path);
+        draft.config.ensemble.has_dynamic_file = true;
+        read_next(draft, problems);
     }
     draft.my_id = my_id::find(draft, environment, problems);
     draft.config.ensemble.my_id = draft.my_id.as_ref().map(|my_id| my_id.id);
@@ -52,7 +59,54 @@ pub(super) fn finish(
     finish_intervals(&mut draft.config.ensemble, lines, problems);
     check_ensemble(&draft.config.ensemble, lines, problems);
     check_my_id(draft, lines, problems);
+    finish_extended_types(draft, lines, problems);
+    check_observer_master_port(&draft.config, lines, problems);
+    check_reconfig(&draft.config, lines, problems);
     place
+}
+
+/// What was proposed to follow the list in the dynamic file. Without it this server could go by a list that
+/// is no longer in force.
+fn read_next(draft: &mut Draft, problems: &mut Vec<Problem>) {
+    let Some(path) = draft.config.source.path().map(next_file) else {
+        return;
+    };
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
+        Err(error) => {
+            let text = format!("cannot be read: {error}");
+            return problems.push(Problem::error(Origin::File(path), text));
+        }
+    };
+    match Members::parse(&text) {
+        Ok(next) => draft.config.ensemble.next = Some(next),
+        Err(error) => {
+            let text = format!(
+                "is not the configuration that a server writes when one is proposed: {error}; restore it, \
+                 or remove it if no reconfiguration was under way"
+            );
+            problems.push(Problem::error(Origin::File(path), text));
+        }
+    }
+}
+
+/// Where the members may change, their files are written by the server.
+fn check_reconfig(config: &ServerConfig, lines: &Lines, problems: &mut Vec<Problem>) {
+    let ensemble = &config.ensemble;
+    if !ensemble.reconfig_enabled || !ensemble.is_distributed() {
+        return;
+    }
+    let file = config.source.path();
+    if file.is_none_or(|file| file.extension().is_some_and(|extension| extension == "toml")) {
+        let text = "reconfigEnabled: the server has to rewrite its configuration when the members change, \
+                    and can do that only where it is a file in the format of zoo.cfg";
+        problems.push(Problem::error(lines.of("reconfigEnabled"), text));
+    }
+    if config.auth.skip_acl {
+        let text = "reconfigEnabled: with skipACL=yes every client may change the members";
+        problems.push(Problem::warning(lines.of("reconfigEnabled"), text));
+    }
 }
 
 fn finish_sessions(draft: &mut Draft, lines: &Lines, problems: &mut Vec<Problem>) {
@@ -75,6 +129,64 @@ fn finish_sessions(draft: &mut Draft, lines: &Lines, problems: &mut Vec<Problem>
              (not set, they are 2 and 20 times tickTime)"
         );
         problems.push(Problem::error(lines.of(key), text));
+    }
+}
+
+/// Who has to be known, and to whom. A scheme that is not offered would lock everybody out.
+fn finish_auth(draft: &mut Draft, lines: &Lines, problems: &mut Vec<Problem>) {
+    if !draft.enforces_auth {
+        return;
+    }
+    let mut schemes = Vec::new();
+    let mut others = Vec::new();
+    for scheme in &draft.auth_schemes {
+        match scheme.as_str() {
+            "ip" => schemes.push(scheme.clone()),
+            "digest" if draft.config.auth.digest_enabled => schemes.push(scheme.clone()),
+            _ => others.push(scheme.as_str()),
+        }
+    }
+    let key = "enforce.auth.schemes";
+    if draft.auth_schemes.is_empty() {
+        let text = "enforce.auth.enabled is true, but enforce.auth.schemes is not set: name the schemes that \
+                    clients may authenticate with, as in enforce.auth.schemes=digest";
+        problems.push(Problem::error(lines.of("enforce.auth.enabled"), text));
+    } else if schemes.is_empty() {
+        let text = format!(
+            "{key}: Authentication scheme {} is not available here, so no client could be served; available \
+             are digest, unless it is disabled, and ip",
+            others.join(", ")
+        );
+        problems.push(Problem::error(lines.of(key), text));
+    } else if !others.is_empty() {
+        let text = format!(
+            "{key}: Authentication scheme {} is not available here: clients have to use {}",
+            others.join(", "),
+            schemes.join(" or ")
+        );
+        problems.push(Problem::warning(lines.of(key), text));
+    }
+    draft.config.auth.enforced_schemes = schemes;
+}
+
+/// No session weighs less than one that only one server knows.
+fn finish_weights(config: &mut ConnectionThrottleConfig, lines: &Lines, problems: &mut Vec<Problem>) {
+    let least = config.local_weight;
+    for (weight, key) in [
+        (
+            &mut config.global_weight,
+            "connection_throttle_global_session_weight",
+        ),
+        (
+            &mut config.renew_weight,
+            "connection_throttle_renew_session_weight",
+        ),
+    ] {
+        if *weight < least {
+            let text = format!("{key}: {weight} is less than the weight of local sessions, {least} is used");
+            problems.push(Problem::warning(lines.of(key), text));
+            *weight = least;
+        }
     }
 }
 
@@ -358,16 +470,64 @@ fn check_my_id(draft: &Draft, lines: &Lines, problems: &mut Vec<Problem>) {
             let list = draft.dynamic_config_file.clone();
             let list = list.map_or(lines.whole.clone(), Origin::File);
             let ids: Vec<String> = ensemble.servers.keys().map(|id| id.0.to_string()).collect();
-            let text = format!(
+            let mut text = format!(
                 "My id {0} not in the peer list: {1} says {0}, and the server.N lines here have the numbers \
                  {2}; correct the one, or add a line server.{0}",
                 my_id.id.0,
                 my_id.place,
                 ids.join(", ")
             );
+            if ensemble.version > 0 {
+                text.push_str(&format!(
+                    ". A reconfiguration has made this list (version {:x}): if it removed this server, leave \
+                     it stopped, or let it join anew, with the members' lines and its own in zoo.cfg instead \
+                     of dynamicConfigFile, and `zkserver member add`",
+                    ensemble.version
+                ));
+            }
             problems.push(Problem::error(list, text));
         }
         Some(_) => {}
+    }
+}
+
+/// The top byte of session ids is the server's number, and all ones mark TTL nodes: a server of this number
+/// has no TTL nodes (EphemeralType.validateServerId). It need not say so.
+fn finish_extended_types(draft: &mut Draft, lines: &Lines, problems: &mut Vec<Problem>) {
+    let my_id = draft.config.ensemble.my_id;
+    let too_large =
+        my_id.filter(|id| draft.config.ensemble.is_distributed() && id.0 > MAX_EXTENDED_SERVER_ID);
+    if let (Some(true), Some(id)) = (draft.extended_types, too_large) {
+        let text = format!(
+            "extendedTypesEnabled is true but Server ID is too large: myid says {}, with TTL nodes it must \
+             not be above {MAX_EXTENDED_SERVER_ID}; give this server another id or remove the line",
+            id.0
+        );
+        problems.push(Problem::error(lines.of("extendedTypesEnabled"), text));
+    }
+    draft.config.request.extended_types_enabled = draft.extended_types.unwrap_or(too_large.is_none());
+}
+
+/// A follower listens on it beside its other ports.
+fn check_observer_master_port(config: &ServerConfig, lines: &Lines, problems: &mut Vec<Problem>) {
+    let ensemble = &config.ensemble;
+    let Some(port) = ensemble.observer_master_port else {
+        return;
+    };
+    let own = ensemble.my_id.and_then(|my_id| ensemble.servers.get(&my_id));
+    let addresses = own.into_iter().flat_map(|server| &server.addresses);
+    let of_peers = addresses.flat_map(|address| {
+        [
+            (address.quorum_port, "quorum"),
+            (address.election_port, "election"),
+        ]
+    });
+    let of_clients = config.client_port.port.map(|port| (port, "client"));
+    if let Some((_, name)) = of_peers.chain(of_clients).find(|(used, _)| *used == port) {
+        let key = "observerMasterPort";
+        let text =
+            format!("{key}: {port} is this server's {name} port already; observers need one of their own");
+        problems.push(Problem::error(lines.of(key), text));
     }
 }
 
@@ -382,5 +542,7 @@ fn finish_intervals(ensemble: &mut EnsembleConfig, lines: &Lines, problems: &mut
     }
 }
 
+/// EphemeralType.MAX_EXTENDED_SERVER_ID.
+const MAX_EXTENDED_SERVER_ID: i64 = 254;
 const WILDCARD: &str = "0.0.0.0";
 const TIMEOUT_MAX_MS: u32 = i32::MAX as u32;

@@ -61,7 +61,7 @@ const fn file(name: &'static str, rule: Rule) -> Key {
     }
 }
 
-const fn property(name: &'static str, rule: Rule) -> Key {
+pub(super) const fn property(name: &'static str, rule: Rule) -> Key {
     Key {
         name,
         place: Place::Property,
@@ -143,6 +143,14 @@ pub(super) static ACTING_KEYS: &[Key] = &[
             d.max_session_timeout_ms = u32::try_from(v).ok()
         }),
     ),
+    file(
+        "localSessionsEnabled",
+        Rule::Bool(|d, v| d.config.session.local_sessions_enabled = v),
+    ),
+    file(
+        "localSessionsUpgradingEnabled",
+        Rule::Bool(|d, v| d.config.session.local_sessions_upgrading_enabled = v),
+    ),
     // Requests.
     java(
         "jute.maxbuffer",
@@ -162,7 +170,29 @@ pub(super) static ACTING_KEYS: &[Key] = &[
     ),
     property(
         "extendedTypesEnabled",
-        Rule::Bool(|d, v| d.config.request.extended_types_enabled = v),
+        Rule::Bool(|d, v| d.extended_types = Some(v)),
+    ),
+    property(
+        "enforceQuota",
+        Rule::Bool(|d, v| d.config.request.enforce_quota = v),
+    ),
+    java(
+        "znode.container.checkIntervalMs",
+        Rule::Int(1, INT_MAX, MILLIS, |d, v| {
+            d.config.containers.check_interval_ms = narrow(v)
+        }),
+    ),
+    java(
+        "znode.container.maxPerMinute",
+        Rule::Int(1, INT_MAX, "nodes", |d, v| {
+            d.config.containers.per_minute_max = narrow(v)
+        }),
+    ),
+    java(
+        "znode.container.maxNeverUsedIntervalMs",
+        Rule::Int(0, i64::MAX, MILLIS, |d, v| {
+            d.config.containers.never_used_max_ms = v
+        }),
     ),
     property("4lw.commands.whitelist", Rule::Word(set_four_letter)),
     // Storage.
@@ -171,6 +201,10 @@ pub(super) static ACTING_KEYS: &[Key] = &[
     property(
         "datadir.autocreate",
         Rule::Bool(|d, v| d.config.storage.auto_create = v),
+    ),
+    property(
+        "db.autocreate",
+        Rule::Bool(|d, v| d.config.storage.db_auto_create = v),
     ),
     property(
         "snapCount",
@@ -246,6 +280,14 @@ pub(super) static ACTING_KEYS: &[Key] = &[
         "DigestAuthenticationProvider.digestAlg",
         Rule::Word(set_digest_alg),
     ),
+    property("enforce.auth.enabled", Rule::Bool(|d, v| d.enforces_auth = v)),
+    property(
+        "enforce.auth.schemes",
+        Rule::Word(|d, v| {
+            d.auth_schemes = v.split(',').map(|scheme| scheme.trim().to_owned()).collect();
+            Ok(())
+        }),
+    ),
     // Ensemble.
     file(
         "initLimit",
@@ -303,6 +345,8 @@ pub(super) static ACTING_KEYS: &[Key] = &[
             |d, v| d.config.ensemble.quorum_cnxn_timeout_ms = positive(v),
         ),
     ),
+    // Connections between servers have it in any case.
+    property("tcpKeepAlive", Rule::Bool(|_, _| {})),
     property(
         "electionPortBindRetry",
         Rule::Int(0, INT_MAX, "times, 0 = for ever", |d, v| {
@@ -335,6 +379,28 @@ pub(super) static ACTING_KEYS: &[Key] = &[
         "connectToLearnerMasterLimit",
         Rule::Int(0, INT_MAX, "ticks, 0 = initLimit", |d, v| {
             d.config.ensemble.connect_to_learner_master_limit_ticks = positive(v)
+        }),
+    ),
+    java(
+        "readonlymode.enabled",
+        Rule::Bool(|d, v| d.config.ensemble.read_only_mode_enabled = v),
+    ),
+    file(
+        "observerMasterPort",
+        Rule::Int(INT_MIN, PORT_MAX, "a port, below 1 = off", |d, v| {
+            d.config.ensemble.observer_master_port = u16::try_from(v).ok().filter(|port| *port > 0);
+        }),
+    ),
+    property(
+        "observer.reconnectDelayMs",
+        Rule::Int(INT_MIN, INT_MAX, DELAY, |d, v| {
+            d.config.ensemble.observer_reconnect_delay_ms = positive(v).unwrap_or(0);
+        }),
+    ),
+    property(
+        "observer.election.DelayMs",
+        Rule::Int(INT_MIN, INT_MAX, DELAY, |d, v| {
+            d.config.ensemble.observer_election_delay_ms = positive(v).unwrap_or(0);
         }),
     ),
     // Ours.
@@ -467,10 +533,11 @@ fn kib(value: i64) -> Option<u64> {
         .map(|kib| kib * 1_024)
 }
 
-const MILLIS: &str = "milliseconds";
-const BYTES: &str = "bytes";
+pub(super) const MILLIS: &str = "milliseconds";
+const DELAY: &str = "milliseconds, below 1 = none";
+pub(super) const BYTES: &str = "bytes";
 const NO_LIMIT: &str = "connections, 0 = no limit";
 const PORT_MAX: i64 = u16::MAX as i64;
-const INT_MIN: i64 = i32::MIN as i64;
-const INT_MAX: i64 = i32::MAX as i64;
+pub(super) const INT_MIN: i64 = i32::MIN as i64;
+pub(super) const INT_MAX: i64 = i32::MAX as i64;
 const KIB_MAX: i64 = 1 << 40;

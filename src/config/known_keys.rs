@@ -1,10 +1,11 @@
 //! Keys that ZooKeeper knows and that nothing here acts on, so that they are not taken for typing errors.
 
 use super::keys::{ACTING_KEYS, Key, Place, Rule};
+use super::throttle::THROTTLE_KEYS;
 
 /// The key of this name: an acting one, or one that is only known.
 pub(super) fn find(name: &str) -> Option<Known> {
-    if let Some(key) = ACTING_KEYS.iter().find(|key| key.name == name) {
+    if let Some(key) = acting_keys().find(|key| key.name == name) {
         return Some(Known::Acting(key));
     }
     if let Some((_, rule)) = PASSIVE_KEYS.iter().find(|(key, _)| *key == name) {
@@ -14,6 +15,11 @@ pub(super) fn find(name: &str) -> Option<Known> {
         .iter()
         .find(|(prefix, _)| name.starts_with(prefix))
         .map(|(_, rule)| Known::Passive(rule))
+}
+
+/// The keys that set something.
+fn acting_keys() -> impl Iterator<Item = &'static Key> + Clone {
+    ACTING_KEYS.iter().chain(THROTTLE_KEYS)
 }
 
 /// What is known about a key.
@@ -26,17 +32,14 @@ pub(super) enum Known {
 
 /// ZooKeeper reads this name as `-D<name>`, without `zookeeper.` in front.
 pub(super) fn is_java_property(name: &str) -> bool {
-    let acting = ACTING_KEYS
-        .iter()
-        .any(|key| key.place == Place::JavaProperty && key.name == name);
+    let acting = acting_keys().any(|key| key.place == Place::JavaProperty && key.name == name);
     acting || JAVA_PROPERTIES.contains(&name)
 }
 
 /// The known name that a misspelt one most resembles, if one is near.
 pub(super) fn nearest(name: &str) -> Option<&'static str> {
     let lower = name.to_ascii_lowercase();
-    let names = ACTING_KEYS
-        .iter()
+    let names = acting_keys()
         .map(|key| key.name)
         .chain(PASSIVE_KEYS.iter().map(|(key, _)| *key));
     let farthest = (name.len() / 4).max(2);
@@ -75,26 +78,17 @@ pub(super) fn edit_distance(left: &str, right: &str) -> usize {
 }
 
 /// Names that ZooKeeper reads as Java properties without its prefix, besides the acting ones.
-const JAVA_PROPERTIES: [&str; 7] = [
-    "readonlymode.enabled",
-    "znode.container.checkIntervalMs",
-    "znode.container.maxPerMinute",
-    "znode.container.maxNeverUsedIntervalMs",
-    "leader.nodelay",
-    "follower.nodelay",
-    "fsync.warningthresholdms",
-];
+const JAVA_PROPERTIES: [&str; 3] = ["leader.nodelay", "follower.nodelay", "fsync.warningthresholdms"];
 
 const LATER: Rule = Rule::NotYet("");
 const LATER_IF_TRUE: Rule = Rule::NotYet("false");
 const LATER_IF_FALSE: Rule = Rule::NotYet("true");
+const TAKEN_FOR_EPHEMERALS: &str =
+    "TTL nodes of ZooKeeper 3.5.3 would be taken for ephemerals of sessions that are gone, and removed";
 const OPEN_DOOR: &str = "clients that do not authenticate would be served all the same";
 
 static PASSIVE_KEYS: &[(&str, Rule)] = &[
-    ("observerMasterPort", Rule::NotYet("0")),
     ("syncEnabled", LATER_IF_FALSE),
-    ("localSessionsEnabled", LATER_IF_TRUE),
-    ("localSessionsUpgradingEnabled", LATER_IF_TRUE),
     ("sslQuorum", LATER_IF_TRUE),
     ("portUnification", LATER_IF_TRUE),
     ("sslQuorumReloadCertFiles", LATER_IF_TRUE),
@@ -123,43 +117,23 @@ static PASSIVE_KEYS: &[(&str, Rule)] = &[
     ("jvm.pause.sleep.time.ms", Rule::JvmOnly),
     ("oraclePath", LATER),
     ("closeSessionTxn.enabled", LATER_IF_FALSE),
-    ("db.autocreate", LATER_IF_FALSE),
-    ("emulate353TTLNodes", LATER_IF_TRUE),
+    (
+        "emulate353TTLNodes",
+        Rule::Required("false", TAKEN_FOR_EPHEMERALS),
+    ),
     ("maxResponseCacheSize", Rule::JvmOnly),
     ("maxGetChildrenResponseCacheSize", Rule::JvmOnly),
     ("flushDelay", Rule::NotYet("0")),
     ("maxWriteQueuePollTime", LATER),
     ("maxBatchSize", LATER),
-    ("largeRequestMaxBytes", LATER),
-    ("largeRequestThreshold", Rule::NotYet("-1")),
-    ("request_throttle_max_requests", Rule::NotYet("0")),
-    ("request_throttle_stall_time", LATER),
-    ("request_throttle_drop_stale", LATER),
-    ("request_stale_connection_check", LATER),
-    ("request_stale_latency_check", LATER),
-    ("request_throttler.shutdownTimeout", LATER),
-    ("throttled_op_wait_time", Rule::NotYet("0")),
-    ("connection_throttle_tokens", Rule::NotYet("0")),
-    ("connection_throttle_fill_time", LATER),
-    ("connection_throttle_fill_count", LATER),
-    ("connection_throttle_freeze_time", LATER),
-    ("connection_throttle_drop_increase", LATER),
-    ("connection_throttle_drop_decrease", LATER),
-    ("connection_throttle_decrease_ratio", LATER),
-    ("connection_throttle_weight_enabled", LATER_IF_TRUE),
-    ("connection_throttle_global_session_weight", LATER),
-    ("connection_throttle_renew_session_weight", LATER),
-    ("connection_throttle_local_session_weight", LATER),
-    ("enforceQuota", LATER_IF_TRUE),
-    ("enableEagerACLCheck", LATER_IF_TRUE),
+    // How long a role that ends goes on with requests that wait. Here they end with it at once.
+    ("request_throttler.shutdownTimeout", Rule::JvmOnly),
     ("X509AuthenticationProvider.superUser", LATER),
     ("SASLAuthenticationProvider.superPassword", LATER),
     ("superUser", LATER),
     ("ensembleAuthName", LATER),
     ("IPAuthenticationProvider.usexforwardedfor", LATER_IF_TRUE),
     ("sessionRequireClientSASLAuth", Rule::Required("false", OPEN_DOOR)),
-    ("enforce.auth.enabled", Rule::Required("false", OPEN_DOOR)),
-    ("enforce.auth.schemes", LATER),
     ("allowSaslFailedClients", LATER_IF_TRUE),
     ("sasl.serverconfig", LATER),
     ("requireKerberosConfig", LATER),
@@ -197,11 +171,10 @@ static PASSIVE_KEYS: &[(&str, Rule)] = &[
         "forward_learner_requests_to_commit_processor_disabled",
         Rule::JvmOnly,
     ),
-    ("observer.reconnectDelayMs", LATER),
-    ("observer.election.DelayMs", LATER),
     ("observer.syncEnabled", LATER_IF_FALSE),
-    ("observerMaster.sizeLimit", LATER),
-    ("tcpKeepAlive", LATER_IF_TRUE),
+    // Observers behind a follower get what they lack from commitLogCount transactions in memory and from the
+    // log.
+    ("observerMaster.sizeLimit", Rule::JvmOnly),
     ("nio.numSelectorThreads", Rule::JvmOnly),
     ("nio.numWorkerThreads", Rule::JvmOnly),
     ("nio.directBufferBytes", Rule::JvmOnly),
@@ -218,10 +191,6 @@ static PASSIVE_KEYS: &[(&str, Rule)] = &[
     ("log.dir", Rule::JvmOnly),
     ("log.file", Rule::JvmOnly),
     ("controllerPort", LATER),
-    ("readonlymode.enabled", LATER_IF_TRUE),
-    ("znode.container.checkIntervalMs", LATER),
-    ("znode.container.maxPerMinute", LATER),
-    ("znode.container.maxNeverUsedIntervalMs", LATER),
     ("leader.nodelay", LATER_IF_FALSE),
     ("follower.nodelay", LATER_IF_FALSE),
     // Names of JMX attributes that the administrator guide gives for keys.
@@ -297,13 +266,12 @@ static PASSIVE_FAMILIES: &[(&str, Rule)] = &[
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::{ACTING_KEYS, PASSIVE_KEYS, Rule, edit_distance, find, nearest};
+    use super::{PASSIVE_KEYS, Rule, acting_keys, edit_distance, find, nearest};
 
     #[test]
     fn every_name_is_listed_once() {
         let mut seen = BTreeSet::new();
-        for name in ACTING_KEYS
-            .iter()
+        for name in acting_keys()
             .map(|key| key.name)
             .chain(PASSIVE_KEYS.iter().map(|(name, _)| *name))
         {

@@ -2,6 +2,7 @@
 //!
 //! Invariant: what `load` returns without errors is complete and consistent; all problems come at once.
 
+pub mod dynamic_files;
 pub mod env;
 pub mod load;
 pub mod locate;
@@ -10,6 +11,7 @@ pub mod problem;
 pub mod properties;
 pub mod secret;
 pub mod server_config;
+pub mod throttle;
 pub mod toml;
 
 mod container;

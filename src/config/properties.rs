@@ -62,7 +62,7 @@ fn logical_lines(bytes: &[u8]) -> Vec<(u32, Vec<u8>)> {
 }
 
 /// Lines end with `\n`, `\r` or `\r\n`.
-fn natural_lines(bytes: &[u8]) -> Vec<&[u8]> {
+pub(super) fn natural_lines(bytes: &[u8]) -> Vec<&[u8]> {
     let mut lines = Vec::new();
     let mut rest = bytes;
     while !rest.is_empty() {
@@ -81,7 +81,8 @@ fn natural_lines(bytes: &[u8]) -> Vec<&[u8]> {
     lines
 }
 
-fn is_continued(line: &[u8]) -> bool {
+/// Whether the next line goes on with this one.
+pub(super) fn is_continued(line: &[u8]) -> bool {
     line.iter().rev().take_while(|&&b| b == b'\\').count() % 2 == 1
 }
 

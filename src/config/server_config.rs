@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 
 use crate::ids::ServerId;
 use crate::limits;
+use crate::quorum::members::Members;
 
 use super::secret::Secret;
+pub use super::throttle::ThrottleConfig;
 
 /// Everything the server reads from its configuration, by consumer.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -23,6 +25,10 @@ pub struct ServerConfig {
     pub session: SessionConfig,
     /// Bounds on requests and what is accepted in them.
     pub request: RequestConfig,
+    /// Removal of containers and TTL nodes.
+    pub containers: ContainerConfig,
+    /// What connections and requests are held to when there are many.
+    pub throttle: ThrottleConfig,
     /// Data directories, transaction log and snapshots.
     pub storage: StorageConfig,
     /// Removal of old snapshots and logs.
@@ -82,6 +88,10 @@ pub struct SessionConfig {
     pub min_session_timeout_ms: u32,
     /// `maxSessionTimeout`: upper clamp (default 20 ticks).
     pub max_session_timeout_ms: u32,
+    /// `localSessionsEnabled`: a member of an ensemble gives its clients sessions that it keeps to itself.
+    pub local_sessions_enabled: bool,
+    /// `localSessionsUpgradingEnabled`: such a session becomes global with its first ephemeral.
+    pub local_sessions_upgrading_enabled: bool,
 }
 
 /// Bounds on requests and packets in bytes and numbers, and what is accepted in them.
@@ -93,8 +103,23 @@ pub struct RequestConfig {
     pub jute_max_buffer_extra: usize,
     /// `globalOutstandingLimit`: requests queued in the server before it stops reading from sockets.
     pub global_outstanding_limit: u32,
-    /// `extendedTypesEnabled`: TTL nodes may be created.
+    /// `extendedTypesEnabled`: TTL nodes may be created. On unless the server's id is 255; Apache's default
+    /// is off.
     pub extended_types_enabled: bool,
+    /// `enforceQuota`: writes over a quota are refused.
+    pub enforce_quota: bool,
+}
+
+/// Removal of containers and TTL nodes by the leader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ContainerConfig {
+    /// `znode.container.checkIntervalMs`: how often they are looked at.
+    pub check_interval_ms: u32,
+    /// `znode.container.maxPerMinute`: how many are removed.
+    pub per_minute_max: u32,
+    /// `znode.container.maxNeverUsedIntervalMs`: how long an empty container waits for its first child;
+    /// 0 = for ever.
+    pub never_used_max_ms: i64,
 }
 
 /// Data directories, transaction log and snapshots.
@@ -104,10 +129,13 @@ pub struct StorageConfig {
     pub data_dir: PathBuf,
     /// `dataLogDir`: transaction logs; equal to `data_dir` when not set.
     pub data_log_dir: PathBuf,
+    /// `db.autocreate`: a member that finds no database takes part in elections with an empty one.
+    pub db_auto_create: bool,
     /// `datadir.autocreate`: create missing directories; otherwise they must be there.
     pub auto_create: bool,
-    /// `snapCount`: transactions between snapshots (half of it plus a random half). At least 2.
-    pub snap_count: u32,
+    /// `snapCount`: transactions between snapshots (half of it plus a random half). At least 2. Without it a
+    /// snapshot is due when the log has grown by 1.5 to 2 times what the tree has.
+    pub snap_count: Option<u32>,
     /// `snapSizeLimitInKb`, in bytes: log volume between snapshots; None = off.
     pub snap_size_limit_bytes: Option<u64>,
     /// `preAllocSize`, in bytes: the log file grows by this much at once; 0 = off.
@@ -165,6 +193,8 @@ pub struct AuthConfig {
     pub digest_enabled: bool,
     /// `DigestAuthenticationProvider.digestAlg`: hash of digest ids.
     pub digest_alg: DigestAlg,
+    /// `enforce.auth.schemes`, if `enforce.auth.enabled`: a client has to be known to one. Empty = off.
+    pub enforced_schemes: Vec<String>,
 }
 
 /// Hash of digest ids. The others that Java knows are refused: no client library computes them.
@@ -197,6 +227,11 @@ pub struct EnsembleConfig {
     pub weights: BTreeMap<ServerId, u64>,
     /// Version of the server list: the hex suffix of the file named by `dynamicConfigFile`, else 0.
     pub version: u64,
+    /// Whether the list is in a file of its own (`dynamicConfigFile`).
+    pub has_dynamic_file: bool,
+    /// What was proposed to follow this list, and may be in force elsewhere: the file
+    /// `<zoo.cfg>.dynamic.next`.
+    pub next: Option<Members>,
     /// `initLimit` in ticks: connect and synchronisation time of a learner.
     pub init_limit_ticks: Option<u32>,
     /// `syncLimit` in ticks: longest silence between learner and leader.
@@ -209,6 +244,8 @@ pub struct EnsembleConfig {
     pub reconfig_enabled: bool,
     /// `quorumListenOnAllIPs`: quorum and election ports listen on every interface.
     pub listen_on_all_ips: bool,
+    /// `readonlymode.enabled`: without a leader, clients that only read are served.
+    pub read_only_mode_enabled: bool,
     /// `leaderServes`: a leader takes clients too.
     pub leader_serves: bool,
     /// `cnxTimeout`: how long connecting to an election port may take.
@@ -228,6 +265,15 @@ pub struct EnsembleConfig {
     pub force_snapshot_sync: bool,
     /// `connectToLearnerMasterLimit` in ticks: how long connecting to the leader may take; None = initLimit.
     pub connect_to_learner_master_limit_ticks: Option<u32>,
+    /// `observerMasterPort`: followers serve observers there, and observers connect to followers instead of
+    /// the leader; None = observers connect to the leader.
+    pub observer_master_port: Option<u16>,
+    /// `observer.reconnectDelayMs`: an observer waits a random part of it before it connects to the leader,
+    /// or before another round of the observer masters; 0 = not.
+    pub observer_reconnect_delay_ms: u32,
+    /// `observer.election.DelayMs`: an observer that has lost whom it learns from waits a random part of it
+    /// before it looks for a leader; 0 = not.
+    pub observer_election_delay_ms: u32,
     /// `multiAddress.enabled`: a server may have several addresses, joined by `|`.
     pub is_multi_address_enabled: bool,
     /// `sync.asksQuorum` (our own key): a sync is confirmed by a quorum before it is answered.
@@ -373,6 +419,8 @@ impl Default for SessionConfig {
             tick_time_ms: DEFAULT_TICK_TIME_MS,
             min_session_timeout_ms: 2 * DEFAULT_TICK_TIME_MS,
             max_session_timeout_ms: 20 * DEFAULT_TICK_TIME_MS,
+            local_sessions_enabled: false,
+            local_sessions_upgrading_enabled: false,
         }
     }
 }
@@ -383,7 +431,18 @@ impl Default for RequestConfig {
             jute_max_buffer: limits::JUTE_MAXBUFFER,
             jute_max_buffer_extra: limits::JUTE_EXTRASIZE,
             global_outstanding_limit: 1_000,
-            extended_types_enabled: false,
+            extended_types_enabled: true,
+            enforce_quota: false,
+        }
+    }
+}
+
+impl Default for ContainerConfig {
+    fn default() -> Self {
+        ContainerConfig {
+            check_interval_ms: 60_000,
+            per_minute_max: 10_000,
+            never_used_max_ms: 0,
         }
     }
 }
@@ -393,8 +452,9 @@ impl Default for StorageConfig {
         StorageConfig {
             data_dir: PathBuf::from(DEFAULT_DATA_DIR),
             data_log_dir: PathBuf::from(DEFAULT_DATA_DIR),
+            db_auto_create: true,
             auto_create: true,
-            snap_count: 100_000,
+            snap_count: None,
             snap_size_limit_bytes: Some(4_194_304 * 1_024),
             pre_alloc_bytes: 65_536 * 1_024,
             txn_log_size_limit_bytes: None,
@@ -426,6 +486,7 @@ impl Default for AuthConfig {
             super_digest: None,
             digest_enabled: true,
             digest_alg: DigestAlg::Sha1,
+            enforced_schemes: Vec::new(),
         }
     }
 }
@@ -445,12 +506,15 @@ impl Default for EnsembleConfig {
             groups: BTreeMap::new(),
             weights: BTreeMap::new(),
             version: 0,
+            has_dynamic_file: false,
+            next: None,
             init_limit_ticks: None,
             sync_limit_ticks: None,
             peer_type: LearnerType::Participant,
             standalone_enabled: true,
             reconfig_enabled: false,
             listen_on_all_ips: false,
+            read_only_mode_enabled: false,
             leader_serves: true,
             cnx_timeout_ms: 5_000,
             quorum_cnxn_timeout_ms: None,
@@ -460,6 +524,9 @@ impl Default for EnsembleConfig {
             max_time_to_wait_for_epoch_ms: None,
             force_snapshot_sync: false,
             connect_to_learner_master_limit_ticks: None,
+            observer_master_port: None,
+            observer_reconnect_delay_ms: 0,
+            observer_election_delay_ms: 200,
             is_multi_address_enabled: false,
             sync_asks_quorum: true,
             truncates_apache: false,

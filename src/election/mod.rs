@@ -19,8 +19,8 @@ use bytes::Bytes;
 use crate::clock::Millis;
 use crate::ids::{ServerId, Zxid};
 use crate::proto::vote::{Notification, PeerState};
+use crate::quorum::configs::{Config, Configs};
 use crate::quorum::members::{Member, Members};
-use crate::quorum::verifier::QuorumVerifier;
 use tally::Tally;
 use timers::Timers;
 use vote::Ballot;
@@ -33,7 +33,9 @@ pub struct ElectionConfig {
     /// This server.
     pub me: ServerId,
     /// The ensemble, with at least one participant.
-    pub members: Members,
+    pub configs: Configs,
+    /// `reconfigEnabled`: a newer list of a member takes the place of the own one.
+    pub reconfig_enabled: bool,
     /// This server follows without voting: once there is a leader, it observes.
     pub is_observer: bool,
     /// First pause before the own vote is told again (`fastleader.minNotificationInterval`).
@@ -67,6 +69,8 @@ pub enum Input<'a> {
     LinkDown(ServerId),
     /// `next_deadline` has come.
     Tick,
+    /// The members are others now, or in other roles.
+    Configured(&'a Configs),
     /// The role that the last decision led to is over; `Start` or `HandedOver` follows.
     RoleEnded,
     /// The former leader has named the next one: this vote stands as if a search had ended with it.
@@ -111,6 +115,12 @@ pub enum Output {
         /// What is said of it here.
         ours: Member,
     },
+    /// A member has a newer configuration in force than this server, which looks for a leader. It is to be
+    /// taken over, and [`Input::Configured`] to be called.
+    NewerConfig(Config),
+    /// A voter has seen a configuration proposed that gives a vote to this server, or to the one that it
+    /// votes for. It is to be taken for proposed here, too, and [`Input::Configured`] to be called.
+    ProposedConfig(Config),
     /// A member has another idea of who the members are. Said once for each different list.
     MembersDiffer {
         /// Who.
@@ -124,8 +134,8 @@ pub enum Output {
 #[derive(Debug)]
 pub struct Election {
     config: ElectionConfig,
-    verifier: QuorumVerifier,
     members_text: String,
+    proposed_text: Option<String>,
     state: PeerState,
     /// While looking: the present proposal. Else the vote that won. Its round is the logical clock.
     vote: Vote,
@@ -138,6 +148,8 @@ pub struct Election {
 
 #[derive(Debug)]
 struct Search {
+    /// Where the own history ends: the last durable zxid, and `currentEpoch`.
+    history: (Zxid, i64),
     /// The vote with which this server entered, for itself if it may lead.
     init: Vote,
     /// Votes of this round.
@@ -156,11 +168,12 @@ impl Search {
 
 impl ElectionConfig {
     /// With the reference's times.
-    pub fn new(me: ServerId, members: Members, is_observer: bool) -> ElectionConfig {
+    pub fn new(me: ServerId, configs: Configs) -> ElectionConfig {
         ElectionConfig {
             me,
-            members,
-            is_observer,
+            is_observer: configs.is_observer(me),
+            configs,
+            reconfig_enabled: false,
             min_interval_ms: 200,
             max_interval_ms: 60_000,
             finalize_wait_ms: 200,
@@ -172,8 +185,8 @@ impl Election {
     /// Does nothing before `Input::Start`.
     pub fn new(config: ElectionConfig) -> Election {
         Election {
-            verifier: config.members.verifier(),
-            members_text: config.members.to_text(),
+            members_text: text_of(config.configs.committed()),
+            proposed_text: config.configs.proposed().map(text_of),
             state: PeerState::Looking,
             vote: Vote {
                 leader: config.me,
@@ -219,6 +232,7 @@ impl Election {
             }
             Input::LinkDown(server) => self.on_link_down(now, server, out),
             Input::Tick => self.on_tick(now, out),
+            Input::Configured(configs) => self.on_configured(now, configs, out),
             Input::RoleEnded => self.state = PeerState::Looking,
             Input::HandedOver { vote } => self.decide(vote, out),
             Input::EpochJoined { epoch } => {
@@ -235,7 +249,7 @@ impl Election {
 
     fn start(&mut self, now: Millis, zxid: Zxid, peer_epoch: i64, out: &mut Vec<Output>) {
         let me = self.config.me;
-        let is_voter = self.verifier.is_voter(me);
+        let is_voter = self.config.configs.is_voter(me);
         // Who has no vote must not look better than anyone who has one.
         let init = Vote {
             leader: if is_voter { me } else { ServerId(i64::MIN) },
@@ -253,6 +267,7 @@ impl Election {
         };
         self.state = PeerState::Looking;
         self.search = Some(Search {
+            history: (zxid, peer_epoch),
             init,
             received: Tally::default(),
             settled: Tally::default(),
@@ -287,8 +302,10 @@ impl Election {
             return;
         }
         self.unreachable.remove(&from);
-        self.compare_members(from, notification, out);
-        if !self.verifier.is_voter(from) {
+        if self.compare_members(from, notification, out) {
+            return;
+        }
+        if !self.config.configs.is_voter(from) {
             return self.reply(now, from, out);
         }
         if self.search.is_none() {
@@ -300,10 +317,13 @@ impl Election {
             }
             return;
         }
+        if let Some(config) = self.unseen_config(notification) {
+            return out.push(Output::ProposedConfig(config));
+        }
         let round = notification.election_epoch;
         match notification.state {
             PeerState::Looking if round < self.vote.election_epoch => out.push(self.notify(from)),
-            _ if !self.verifier.is_voter(notification.leader) || round > ROUND_MAX => {}
+            _ if !self.config.configs.is_voter(notification.leader) || round > ROUND_MAX => {}
             PeerState::Looking => self.on_looking(now, from, Vote::of(notification), out),
             PeerState::Following | PeerState::Leading => self.on_settled(now, from, notification, out),
             PeerState::Observing => {}
@@ -322,12 +342,12 @@ impl Election {
         }
         if theirs.election_epoch > self.vote.election_epoch {
             search.received.clear();
-            let is_better = theirs.beats(&search.init, &self.verifier);
+            let is_better = theirs.beats(&search.init, &self.config.configs);
             let proposal = if is_better { theirs } else { search.init };
             self.propose(proposal, theirs.election_epoch, out);
-        } else if theirs.beats(&self.vote, &self.verifier) {
+        } else if theirs.beats(&self.vote, &self.config.configs) {
             self.propose(theirs, theirs.election_epoch, out);
-        } else if self.vote.beats(&theirs, &self.verifier) {
+        } else if self.vote.beats(&theirs, &self.config.configs) {
             self.reply(now, from, out);
         }
         if let Some(search) = &mut self.search {
@@ -364,7 +384,7 @@ impl Election {
             } else {
                 tally.is_leading(vote.leader)
             };
-            leads && tally.has_quorum(&self.verifier, &ballot)
+            leads && tally.has_followers(&self.config.configs, &ballot)
         };
         if (is_this_round && is_elected(&search.received)) || is_elected(&search.settled) {
             self.decide(vote, out);
@@ -406,14 +426,12 @@ impl Election {
         if search.is_voteless() {
             return;
         }
-        if !search.received.has_quorum(&self.verifier, &ballot) {
+        if !search.received.has_quorum(&self.config.configs, &ballot) {
             return search.timers.cancel_finalize();
         }
         let agrees = |server: ServerId| search.received.has_voted(server, &ballot);
-        let is_unanimous = self
-            .verifier
-            .voters()
-            .all(|server| agrees(server) || self.unreachable.contains(&server));
+        let mut voters = self.config.configs.voters().into_iter();
+        let is_unanimous = voters.all(|server| agrees(server) || self.unreachable.contains(&server));
         if is_unanimous && !self.unreachable.contains(&self.vote.leader) {
             self.decide(self.vote, out);
         } else {
@@ -440,7 +458,8 @@ impl Election {
 
     fn tell_all(&self, out: &mut Vec<Output>) {
         let body = self.notification().encode();
-        let others = self.verifier.voters().filter(|server| *server != self.config.me);
+        let voters = self.config.configs.voters().into_iter();
+        let others = voters.filter(|server| *server != self.config.me);
         out.extend(others.map(|to| Output::Notify {
             to,
             body: body.clone(),
@@ -476,31 +495,93 @@ impl Election {
             peer_epoch: self.vote.peer_epoch,
             version: 2,
             config: Some(self.members_text.clone()),
+            proposed: self.proposed_text.clone(),
         }
     }
 
-    /// The list of another server never changes the own one; but people want to know.
-    fn compare_members(&mut self, from: ServerId, notification: &Notification, out: &mut Vec<Output>) {
-        let Some(text) = &notification.config else { return };
-        if !self.config.members.servers.contains_key(&from)
-            || *text == self.members_text
-            || self.differing.get(&from) == Some(text)
-        {
-            return;
-        }
-        if let Ok(mut theirs) = Members::parse(text) {
-            let ours = &self.config.members;
-            if !theirs.is_same_ensemble(ours) {
-                out.push(Output::MembersDiffer { from, theirs });
-            } else if let Some(ours) = ours.servers.get(&from).cloned()
-                && let Some(theirs) = theirs.servers.remove(&from)
-                && !theirs.may_be_at(&ours)
-            {
-                out.push(Output::AddressDiffers { from, theirs, ours });
-            }
-            self.differing.insert(from, text.clone());
+    /// Others count from now on. Who looks for a leader begins anew: votes may have been for nobody.
+    fn on_configured(&mut self, now: Millis, configs: &Configs, out: &mut Vec<Output>) {
+        self.members_text = text_of(configs.committed());
+        self.proposed_text = configs.proposed().map(text_of);
+        self.config.configs = configs.clone();
+        self.config.is_observer = configs.is_observer(self.config.me);
+        self.differing.clear();
+        self.unreachable.retain(|server| configs.is_member(*server));
+        if let Some(search) = &self.search {
+            let (zxid, peer_epoch) = search.history;
+            self.start(now, zxid, peer_epoch, out);
         }
     }
+
+    /// A proposed configuration that this server has not seen, if it gives a vote to this server, or to the
+    /// one that a voter votes for. Without it a vote that may be needed would be given to nobody, or dropped,
+    /// for ever, as with Apache's servers.
+    ///
+    /// It goes on from what is in force here, and is beyond the own history: one that this history has passed
+    /// was never committed.
+    fn unseen_config(&self, notification: &Notification) -> Option<Config> {
+        let search = self.search.as_ref().filter(|search| !search.is_voteless())?;
+        let (zxid, peer_epoch) = search.history;
+        let is_behind = (peer_epoch, zxid) <= (notification.peer_epoch, notification.zxid);
+        let is_same = notification.config.as_ref() == Some(&self.members_text);
+        if !self.config.reconfig_enabled || !is_behind || !is_same {
+            return None;
+        }
+        let config = Config::parse(notification.proposed.as_ref()?.as_bytes()).ok()?;
+        let configs = &self.config.configs;
+        let is_unseen = config.version() > configs.last_seen().version();
+        let is_beyond = Zxid(config.version()) > zxid;
+        let gives_vote = |server| config.verifier().is_voter(server) && !configs.is_voter(server);
+        let is_needed = gives_vote(self.config.me) || gives_vote(notification.leader);
+        (is_unseen && is_beyond && is_needed).then_some(config)
+    }
+
+    /// The list of another server is taken over if it is newer and this server may; then true. Else it
+    /// changes nothing here, but people want to know of it.
+    fn compare_members(
+        &mut self,
+        from: ServerId,
+        notification: &Notification,
+        out: &mut Vec<Output>,
+    ) -> bool {
+        let Some(text) = &notification.config else {
+            return false;
+        };
+        let configs = &self.config.configs;
+        if !configs.is_member(from) || *text == self.members_text || self.differing.get(&from) == Some(text) {
+            return false;
+        }
+        let Ok(config) = Config::parse(text.as_bytes()) else {
+            return false;
+        };
+        let ours = configs.committed();
+        if self.config.reconfig_enabled && config.version() != ours.version() {
+            let is_newer = config.version() > ours.version() && self.search.is_some();
+            if is_newer {
+                out.push(Output::NewerConfig(config));
+            }
+            return is_newer;
+        }
+        let (ours, theirs) = (ours.members(), config.members());
+        if !theirs.is_same_ensemble(ours) {
+            out.push(Output::MembersDiffer {
+                from,
+                theirs: theirs.clone(),
+            });
+        } else if let Some(ours) = ours.servers.get(&from).cloned()
+            && let Some(theirs) = theirs.servers.get(&from).cloned()
+            && !theirs.may_be_at(&ours)
+        {
+            out.push(Output::AddressDiffers { from, theirs, ours });
+        }
+        self.differing.insert(from, text.clone());
+        false
+    }
+}
+
+/// What others are told of a configuration.
+fn text_of(config: &Config) -> String {
+    String::from_utf8_lossy(config.text()).into_owned()
 }
 
 /// The zxid of a server that may have lost what it has acknowledged: nobody counts its vote, Apache's servers

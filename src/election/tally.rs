@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::vote::Ballot;
 use crate::ids::ServerId;
 use crate::proto::vote::PeerState;
+use crate::quorum::configs::Configs;
 use crate::quorum::verifier::QuorumVerifier;
 
 /// The last vote of each server.
@@ -32,8 +33,22 @@ impl Tally {
         self.0.get(&server).is_some_and(|theirs| theirs.matches(ballot))
     }
 
-    /// Whether a quorum has voted so.
-    pub fn has_quorum(&self, verifier: &QuorumVerifier, ballot: &Ballot) -> bool {
+    /// Whether a quorum of each configuration that counts has voted so.
+    pub fn has_quorum(&self, configs: &Configs, ballot: &Ballot) -> bool {
+        configs
+            .all()
+            .all(|config| self.is_quorum(config.verifier(), ballot))
+    }
+
+    /// Whether a quorum of one configuration follows so. That is enough to follow, too, which promises
+    /// nothing; one that was proposed and never committed may never have another.
+    pub fn has_followers(&self, configs: &Configs, ballot: &Ballot) -> bool {
+        configs
+            .all()
+            .any(|config| self.is_quorum(config.verifier(), ballot))
+    }
+
+    fn is_quorum(&self, verifier: &QuorumVerifier, ballot: &Ballot) -> bool {
         let voted = verifier.voters().filter(|server| self.has_voted(*server, ballot));
         verifier.contains_quorum(&voted.collect())
     }

@@ -35,8 +35,7 @@ impl Ensemble {
 
     /// A process starts. It reaches those that run, and learns that the others do not.
     fn boot(&mut self, id: i64, zxid: i64, peer_epoch: i64) {
-        let is_observer = !self.members.is_participant(ServerId(id));
-        let config = ElectionConfig::new(ServerId(id), self.members.clone(), is_observer);
+        let config = ElectionConfig::new(ServerId(id), Configs::new(self.members.clone()));
         self.servers.insert(id, Election::new(config));
         for other in self.ids() {
             if self.servers.contains_key(&other) {
@@ -94,6 +93,10 @@ impl Ensemble {
                 }
                 Output::MembersDiffer { from, theirs } => {
                     let line = format!("{} {id}    {} knows {theirs}", self.now.0, from.0);
+                    self.transcript.push(line);
+                }
+                Output::NewerConfig(config) | Output::ProposedConfig(config) => {
+                    let line = format!("{} {id}    adopts {}", self.now.0, config.members());
                     self.transcript.push(line);
                 }
             }

@@ -3,7 +3,7 @@
 use crate::ids::{ServerId, Zxid};
 use crate::mutants::{self, Mutant};
 use crate::proto::vote::{Notification, PeerState};
-use crate::quorum::verifier::QuorumVerifier;
+use crate::quorum::configs::Configs;
 
 /// A server proposed as leader, and why it deserves it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,8 +39,8 @@ impl Vote {
 
     /// The newer history wins, and among equals the larger server id; rounds do not matter. Nobody votes for
     /// a server without weight.
-    pub fn beats(&self, other: &Vote, verifier: &QuorumVerifier) -> bool {
-        verifier.weight(self.leader) > 0 && self.rank() > other.rank()
+    pub fn beats(&self, other: &Vote, configs: &Configs) -> bool {
+        configs.weight(self.leader) > 0 && self.rank() > other.rank()
     }
 
     fn rank(&self) -> (i64, Zxid, ServerId) {
@@ -75,11 +75,10 @@ impl Ballot {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use proptest::prelude::*;
 
     use super::*;
+    use crate::quorum::members::Members;
 
     fn vote(leader: i64, zxid: i64, peer_epoch: i64) -> Vote {
         Vote {
@@ -90,8 +89,10 @@ mod tests {
         }
     }
 
-    fn verifier() -> QuorumVerifier {
-        QuorumVerifier::majority((0..4).map(ServerId))
+    fn configs(more: &str) -> Configs {
+        let lines = (0..4).map(|id| format!("server.{id}=h:1:2\n"));
+        let text = lines.collect::<String>() + more;
+        Configs::new(Members::parse(&text).unwrap())
     }
 
     fn any_vote() -> impl Strategy<Value = Vote> {
@@ -102,8 +103,8 @@ mod tests {
         /// A cycle of votes would let an election go on for ever.
         #[test]
         fn zk_1419_the_order_of_votes_is_total(a in any_vote(), b in any_vote(), c in any_vote()) {
-            let verifier = verifier();
-            let beats = |a: &Vote, b: &Vote| a.beats(b, &verifier);
+            let configs = configs("");
+            let beats = |a: &Vote, b: &Vote| a.beats(b, &configs);
             prop_assert!(!beats(&a, &a));
             prop_assert_eq!(a == b, !beats(&a, &b) && !beats(&b, &a));
             prop_assert!(!(beats(&a, &b) && beats(&b, &a)));
@@ -113,14 +114,14 @@ mod tests {
 
     #[test]
     fn epoch_then_zxid_then_server_decide() {
-        let verifier = verifier();
+        let configs = configs("");
         for (better, worse) in [
             (vote(1, 0, 2), vote(3, 9, 1)),
             (vote(1, 9, 1), vote(3, 8, 1)),
             (vote(3, 8, 1), vote(1, 8, 1)),
         ] {
             assert!(
-                better.beats(&worse, &verifier),
+                better.beats(&worse, &configs),
                 "{better:?} is better than {worse:?}"
             );
         }
@@ -128,10 +129,9 @@ mod tests {
 
     #[test]
     fn nobody_adopts_a_server_without_weight() {
-        let groups = vec![vec![ServerId(1), ServerId(2)]];
-        let verifier = QuorumVerifier::hierarchical(groups, BTreeMap::from([(ServerId(2), 0)]));
-        assert!(!vote(2, 9, 9).beats(&vote(1, 0, 0), &verifier));
-        assert!(vote(1, 9, 0).beats(&vote(2, 0, 0), &verifier));
+        let configs = configs("group.1=0:1:2:3\nweight.2=0");
+        assert!(!vote(2, 9, 9).beats(&vote(1, 0, 0), &configs));
+        assert!(vote(1, 9, 0).beats(&vote(2, 0, 0), &configs));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Dashboards break over a missing name, so those are here, too, that nothing in this server moves.
 
-use super::set::MetricSet;
+use super::set::{CounterSet, MetricSet};
 use super::summary::{Counter, Histogram, Summary};
 
 /// One metric, for whoever prints them all.
@@ -18,6 +18,8 @@ pub enum Metric<'a> {
     SummarySet(&'a MetricSet<Summary>),
     /// A summary with quantiles for each server.
     HistogramSet(&'a MetricSet<Histogram>),
+    /// A counter for each name.
+    CounterSet(&'a CounterSet),
 }
 
 macro_rules! metrics {
@@ -27,6 +29,7 @@ macro_rules! metrics {
         histograms { $($histogram:ident)* }
         summary_sets { $($summary_set:ident)* }
         histogram_sets { $($histogram_set:ident)* }
+        counter_sets { $($counter_set:ident)* }
     ) => {
         /// All counters and summaries of a server.
         #[derive(Debug, Default)]
@@ -39,6 +42,8 @@ macro_rules! metrics {
             pub $summary_set: MetricSet<Summary>,)*
             $(#[doc = concat!("Sums up `N_", stringify!($histogram_set), "` of server N, with quantiles.")]
             pub $histogram_set: MetricSet<Histogram>,)*
+            $(#[doc = concat!("Counts `NAME_", stringify!($counter_set), "` for each name.")]
+            pub $counter_set: CounterSet,)*
         }
 
         impl Metrics {
@@ -49,6 +54,7 @@ macro_rules! metrics {
                 $(visit(stringify!($histogram), Metric::Histogram(&self.$histogram));)*
                 $(visit(stringify!($summary_set), Metric::SummarySet(&self.$summary_set));)*
                 $(visit(stringify!($histogram_set), Metric::HistogramSet(&self.$histogram_set));)*
+                $(visit(stringify!($counter_set), Metric::CounterSet(&self.$counter_set));)*
             }
         }
     };
@@ -98,6 +104,7 @@ metrics! {
     }
     summary_sets { learner_handler_qp_size }
     histogram_sets { ack_latency learner_handler_qp_time_ms }
+    counter_sets { large_replies quota_exceeded_error_per_namespace }
 }
 
 impl Metrics {
@@ -109,6 +116,7 @@ impl Metrics {
             Metric::Histogram(histogram) => histogram.reset(),
             Metric::SummarySet(set) => set.each(&mut |_, summary| summary.reset()),
             Metric::HistogramSet(set) => set.each(&mut |_, histogram| histogram.reset()),
+            Metric::CounterSet(set) => set.each(&mut |_, counter| counter.reset()),
         });
     }
 }
@@ -127,7 +135,7 @@ mod tests {
             names.insert(name);
             count += 1;
         });
-        assert_eq!((names.len(), count), (119, 119));
+        assert_eq!((names.len(), count), (121, 121));
         assert!(names.contains("fsynctime"));
     }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::outstanding::{ChangeRecord, RecordAcl};
-use super::{Place, Preparation};
+use super::{Place, Preparation, data_len};
 use crate::auth;
 use crate::mutants::{self, Mutant};
 use crate::proto::acl::perms;
@@ -14,8 +14,9 @@ use crate::proto::stat::StatPersisted;
 use crate::proto::txn::{CreateKind, CreateTxn, Txn};
 use crate::tree::{NodeKind, digest, path};
 
-/// What the flags ask for, as far as it is offered.
+/// What opcode and flags ask for.
 struct CreateMode {
+    kind: CreateKind,
     ephemeral: bool,
     sequential: bool,
 }
@@ -27,7 +28,10 @@ impl Preparation<'_> {
         place: Place,
     ) -> Result<Txn<'r>, ErrorCode> {
         let mode = create_mode(&request, place, self.config.extended_types)?;
-        self.check_session()?;
+        match request.flags {
+            EPHEMERAL_FLAGS | EPHEMERAL_SEQUENTIAL_FLAGS => self.check_global_session()?,
+            _ => self.check_session()?,
+        }
         path::validate_light(&request.path)?;
         let acl = auth::fixup_acl(&self.config.auth, &request.acl, self.ids)?;
         let parent_length = path::split_parent(&request.path).0.len();
@@ -49,25 +53,23 @@ impl Preparation<'_> {
         if let NodeKind::Ephemeral(_) = NodeKind::from_owner(parent_record.stat.ephemeral_owner) {
             return Err(ErrorCode::NoChildrenForEphemerals);
         }
+        self.check_quota(&path, data_len(request.data) as i64, 1)?;
 
         let parent_cversion = parent_record.stat.cversion.wrapping_add(1);
-        let changed = self.with_child(parent_record, parent_cversion);
+        let changed = self.with_child(&path[..parent_length], parent_record, parent_cversion);
         self.outstanding
             .put(&path[..parent_length], &parent, Some(changed));
+        let stat = self.new_stat(&mode);
         let created = ChangeRecord {
-            stat: self.new_stat(&mode),
+            digest: digest::node_digest(&path, request.data, &stat),
+            stat,
             children_count: 0,
             acl: RecordAcl::Pending(self.acls.intern(&acl)),
-            prefix_crc: digest::prefix_crc(&path, request.data),
-            digest: 0,
+            data_len: data_len(request.data),
         };
         self.outstanding.put(&path, &found, Some(created));
         Ok(Txn::Create(CreateTxn {
-            kind: if request.op == OpCode::Create2 {
-                CreateKind::WithStat
-            } else {
-                CreateKind::Plain
-            },
+            kind: mode.kind,
             path,
             data: request.data,
             acl,
@@ -77,28 +79,26 @@ impl Preparation<'_> {
     }
 
     /// The tree takes only a larger cversion, so it stops at the largest number there is.
-    fn with_child(&self, parent: &ChangeRecord, cversion: i32) -> ChangeRecord {
-        let mut changed = parent.clone();
-        changed.children_count += 1;
-        if cversion > changed.stat.cversion {
-            changed.stat.cversion = cversion;
-            changed.stat.pzxid = self.header.zxid;
+    fn with_child(&self, path: &str, parent: &ChangeRecord, cversion: i32) -> ChangeRecord {
+        let mut stat = parent.stat;
+        if cversion > stat.cversion {
+            stat.cversion = cversion;
+            stat.pzxid = self.header.zxid;
         }
+        let mut changed = parent.with_stat(path, stat);
+        changed.children_count += 1;
         changed
     }
 
     fn new_stat(&self, mode: &CreateMode) -> StatPersisted {
+        let kind = NodeKind::of_new(mode.kind, mode.ephemeral.then_some(self.header.client_id));
         StatPersisted {
             czxid: self.header.zxid,
             mzxid: self.header.zxid,
             pzxid: self.header.zxid,
             ctime: self.header.time,
             mtime: self.header.time,
-            ephemeral_owner: if mode.ephemeral {
-                self.header.client_id.0
-            } else {
-                0
-            },
+            ephemeral_owner: kind.owner(),
             ..StatPersisted::default()
         }
     }
@@ -109,7 +109,11 @@ pub(super) fn mode_error(request: &CreateRequest<'_>, extended_types: bool) -> O
     create_mode(request, Place::Alone, extended_types).err()
 }
 
-/// Reads the flags, an enumeration and not bits. Containers and nodes with a time to live are not offered.
+/// Reads the flags, an enumeration and not bits.
+///
+/// A request of its own is a container by its opcode, whatever the flags say, and with the flags of a
+/// container only, it is persistent. Within a multi the flags make a container, too, and the time to live of
+/// a mode that has none is dropped, as the client library does that decodes the list for the reference.
 fn create_mode(
     request: &CreateRequest<'_>,
     place: Place,
@@ -120,31 +124,37 @@ fn create_mode(
         5 | 6 => true,
         _ => return Err(ErrorCode::BadArguments),
     };
-    if has_ttl {
-        let is_legal = (1..=TTL_MAX_MS).contains(&request.ttl);
-        let is_refused = extended_types && !is_legal;
-        return Err(if is_refused {
-            ErrorCode::BadArguments
-        } else {
-            ErrorCode::Unimplemented
-        });
-    }
-    // Within a multi the time to live of a mode that has none is dropped, and flags make the container;
-    // a request of its own is a container by its opcode.
-    let is_container = match place {
-        Place::Alone if request.op == OpCode::CreateTtl => return Err(ErrorCode::BadArguments),
-        Place::Alone => request.op == OpCode::CreateContainer,
-        Place::InMulti => request.op == OpCode::CreateContainer || request.flags == CONTAINER_FLAGS,
-    };
-    if is_container {
+    if has_ttl && !extended_types {
         return Err(ErrorCode::Unimplemented);
     }
+    if has_ttl && !(1..=TTL_MAX_MS).contains(&request.ttl) {
+        return Err(ErrorCode::BadArguments);
+    }
+    let by_opcode = request.op == OpCode::CreateContainer;
+    let is_container = match place {
+        // The reference logs a transaction of it that it cannot apply.
+        Place::Alone if request.op == OpCode::CreateTtl && !has_ttl => return Err(ErrorCode::BadArguments),
+        Place::Alone => by_opcode,
+        Place::InMulti => by_opcode || request.flags == CONTAINER_FLAGS,
+    };
+    let kind = if has_ttl {
+        CreateKind::Ttl(request.ttl)
+    } else if is_container {
+        CreateKind::Container
+    } else if request.op == OpCode::Create2 {
+        CreateKind::WithStat
+    } else {
+        CreateKind::Plain
+    };
     Ok(CreateMode {
-        ephemeral: matches!(request.flags, 1 | 3),
-        sequential: matches!(request.flags, 2 | 3),
+        kind,
+        ephemeral: matches!(request.flags, 1 | 3) && !is_container,
+        sequential: matches!(request.flags, 2 | 3 | 6),
     })
 }
 
+const EPHEMERAL_FLAGS: i32 = 1;
+const EPHEMERAL_SEQUENTIAL_FLAGS: i32 = 3;
 const CONTAINER_FLAGS: i32 = 4;
 /// EphemeralType.TTL: 40 bits.
 const TTL_MAX_MS: i64 = 0xff_ffff_ffff;

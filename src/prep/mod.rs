@@ -6,8 +6,11 @@
 mod create;
 mod multi;
 mod outstanding;
+mod quota;
+mod reconfig;
 mod session_close;
 
+use std::mem;
 use std::sync::Arc;
 
 use crate::auth::{self, AuthConfig, OPEN_ACL};
@@ -18,8 +21,13 @@ use crate::proto::error_code::ErrorCode;
 use crate::proto::jute::{DecodeError, Reader};
 use crate::proto::opcode::OpCode;
 use crate::proto::request::{Request, SetAclRequest, SetDataRequest, VersionedRequest};
+use crate::proto::stat::StatPersisted;
 use crate::proto::txn::{self, Txn, TxnDigest, TxnHeader};
-use crate::tree::{AclList, DataTree, digest, path};
+use crate::tree::{AclList, DataTree, Lifetimes, digest, path};
+
+pub use quota::QuotaExceeded;
+
+pub use reconfig::ReconfigRequest;
 
 use outstanding::{ChangeRecord, Found, Outstanding, RecordAcl};
 
@@ -30,8 +38,10 @@ pub struct PrepConfig {
     pub auth: AuthConfig,
     /// `digest.enabled`: whether transactions carry the digest that they lead to.
     pub digest_enabled: bool,
-    /// `extendedTypesEnabled`: whether modes with a time to live are looked at more closely before refusal.
+    /// `extendedTypesEnabled`: whether nodes with a time to live may be created.
     pub extended_types: bool,
+    /// `enforceQuota`: whether writes over a quota are refused, or warned of.
+    pub enforce_quota: bool,
     /// The longest transaction that can be read back, in bytes (`jute.maxbuffer` and its extra size).
     pub record_bytes_max: usize,
     /// Seed of the hashes of pending paths: clients choose the paths.
@@ -72,6 +82,11 @@ pub enum Prepared {
 pub trait SessionCheck {
     /// `None` for a live session, `SessionExpired` for one that is closing, else `UnknownSession`.
     fn check(&self, session: SessionId) -> Option<ErrorCode>;
+
+    /// The same for a session that is to own an ephemeral: the whole ensemble has to know it.
+    fn check_global(&self, session: SessionId) -> Option<ErrorCode> {
+        self.check(session)
+    }
 }
 
 /// Prepares requests, one after another, and remembers what is not applied yet.
@@ -79,6 +94,7 @@ pub struct Prep {
     config: PrepConfig,
     outstanding: Outstanding,
     acls: AclCache,
+    exceeded: Vec<QuotaExceeded>,
 }
 
 impl Prep {
@@ -87,6 +103,7 @@ impl Prep {
         Prep {
             outstanding: Outstanding::new(config.hash_seed),
             acls: AclCache::new(),
+            exceeded: Vec::new(),
             config,
         }
     }
@@ -121,7 +138,9 @@ impl Prep {
             config: &self.config,
             outstanding: &mut self.outstanding,
             acls: &mut self.acls,
+            exceeded: &mut self.exceeded,
             session_error,
+            sessions,
             ids: request.ids,
             header,
         };
@@ -168,6 +187,35 @@ impl Prep {
         self.outstanding.begin(tree, zxid);
         let txn = self.outstanding.close_session(tree, session);
         (self.encode(&header, &txn, 64), header)
+    }
+
+    /// Prepares the removal of a container or TTL node whose time is over. `None` if it is not, or no longer,
+    /// with everything that is outstanding; then the zxid is still free.
+    pub fn prepare_delete_container(
+        &mut self,
+        tree: &DataTree,
+        path: &str,
+        lifetimes: &Lifetimes,
+        zxid: Zxid,
+        time: i64,
+    ) -> Option<(Vec<u8>, TxnHeader)> {
+        self.outstanding.begin(tree, zxid);
+        let found = self.outstanding.find(tree, path);
+        let record = found.record().ok()?;
+        if !lifetimes.are_over(&record.stat, record.children_count) {
+            return None;
+        }
+        let (parent_path, _) = path::split_parent(path);
+        let parent = self.outstanding.find(tree, parent_path);
+        self.outstanding.put_deleted(parent_path, &parent, path, &found);
+        let header = server_header(SessionId(0), zxid, time, OpCode::DeleteContainer);
+        let txn = Txn::DeleteContainer { path: path.into() };
+        Some((self.encode(&header, &txn, path.len()), header))
+    }
+
+    /// The limits that requests went over since it was last asked.
+    pub fn take_exceeded(&mut self) -> Vec<QuotaExceeded> {
+        mem::take(&mut self.exceeded)
     }
 
     /// Forgets the changes of the transactions up to this one: the tree has them.
@@ -227,7 +275,9 @@ struct Preparation<'p> {
     config: &'p PrepConfig,
     outstanding: &'p mut Outstanding,
     acls: &'p mut AclCache,
+    exceeded: &'p mut Vec<QuotaExceeded>,
     session_error: Option<ErrorCode>,
+    sessions: &'p dyn SessionCheck,
     ids: &'p [Id],
     header: TxnHeader,
 }
@@ -288,12 +338,18 @@ impl Preparation<'_> {
         let found = self.find(&request.path);
         let record = found.record()?;
         self.check_acl(record, perms::WRITE)?;
+        self.check_quota(
+            &request.path,
+            data_len(request.data) as i64 - record.data_len as i64,
+            0,
+        )?;
         let version = next_version(record.stat.version, request.version)?;
         let mut changed = record.clone();
+        changed.data_len = data_len(request.data);
         changed.stat.version = version;
         changed.stat.mzxid = self.header.zxid;
         changed.stat.mtime = self.header.time;
-        changed.prefix_crc = digest::prefix_crc(&request.path, request.data);
+        changed.digest = digest::node_digest(&request.path, request.data, &changed.stat);
         self.outstanding.put(&request.path, &found, Some(changed));
         Ok(Txn::SetData {
             path: request.path,
@@ -310,8 +366,11 @@ impl Preparation<'_> {
         let record = found.record()?;
         self.check_acl(record, perms::ADMIN)?;
         let version = next_version(record.stat.aversion, request.version)?;
-        let mut changed = record.clone();
-        changed.stat.aversion = version;
+        let stat = StatPersisted {
+            aversion: version,
+            ..record.stat
+        };
+        let mut changed = record.with_stat(&request.path, stat);
         if !mutants::is_on(Mutant::M15a) {
             changed.acl = RecordAcl::Pending(self.acls.intern(&acl));
         }
@@ -337,6 +396,12 @@ impl Preparation<'_> {
 
     fn check_session(&self) -> Result<(), ErrorCode> {
         self.session_error.map_or(Ok(()), Err)
+    }
+
+    /// Of the session that is to own an ephemeral.
+    fn check_global_session(&self) -> Result<(), ErrorCode> {
+        let error = self.sessions.check_global(self.header.client_id);
+        error.map_or(Ok(()), Err)
     }
 
     fn check_acl(&self, record: &ChangeRecord, wanted: i32) -> Result<(), ErrorCode> {
@@ -405,9 +470,9 @@ fn decode<'a>(
     session_error: Option<ErrorCode>,
 ) -> Result<Request<'a>, Option<ErrorCode>> {
     if request.op == OpCode::Reconfig {
-        return Err(decode_reconfig(request.body)
+        return Err(ReconfigRequest::decode(request.body)
             .ok()
-            .map(|()| ErrorCode::ReconfigDisabled));
+            .map(|_| ErrorCode::ReconfigDisabled));
     }
     let is_list = request.op == OpCode::Multi;
     Request::decode(request.op, request.body).map_err(|error| match error {
@@ -440,15 +505,6 @@ fn null_path_error(
     mode_error.or(session_error).or(Some(path_error))
 }
 
-/// Joining and leaving servers, new members, and the configuration that they apply to.
-fn decode_reconfig(body: &[u8]) -> Result<(), DecodeError> {
-    let mut reader = Reader::new(body);
-    for _ in 0..3 {
-        reader.buffer()?;
-    }
-    reader.long().map(|_| ())
-}
-
 /// The transaction of a request that failed: it keeps its place in the order and changes nothing.
 fn refusal(header: TxnHeader, error: ErrorCode) -> Prepared {
     let txn = Txn::Error(error.code());
@@ -478,6 +534,10 @@ fn first_path<'a>(txn: &'a Txn<'_>) -> &'a str {
         Txn::Multi(txns) => txns.first().map_or("", first_path),
         Txn::CreateSession { .. } | Txn::CloseSession { .. } | Txn::Error(_) => "",
     }
+}
+
+fn data_len(data: Option<&[u8]>) -> usize {
+    data.map_or(0, <[u8]>::len)
 }
 
 /// The version after a change, if the expected one is the present one or -1.

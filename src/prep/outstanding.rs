@@ -31,9 +31,9 @@ pub(super) struct ChangeRecord {
     pub stat: StatPersisted,
     pub children_count: usize,
     pub acl: RecordAcl,
-    /// CRC-32 of path and data.
-    pub prefix_crc: u32,
-    /// The node's share of the tree's digest; computed by [`Outstanding::put`].
+    /// Bytes of data.
+    pub data_len: usize,
+    /// The node's share of the tree's digest.
     pub digest: u32,
 }
 
@@ -88,20 +88,27 @@ impl ChangeRecord {
         }
     }
 
-    fn of_node(node: NodeRef<'_>, path: &str) -> ChangeRecord {
-        let mut record = ChangeRecord {
+    /// The same with other bookkeeping.
+    pub fn with_stat(&self, path: &str, stat: StatPersisted) -> ChangeRecord {
+        let digest = match digest::is_counted(path) {
+            true => digest::digest_after(self.digest, &self.stat, &stat),
+            false => 0,
+        };
+        ChangeRecord {
+            stat,
+            digest,
+            ..self.clone()
+        }
+    }
+
+    fn of_node(node: NodeRef<'_>) -> ChangeRecord {
+        ChangeRecord {
             stat: node.persisted(),
             children_count: node.num_children(),
             acl: RecordAcl::Applied(node.acl_id()),
-            prefix_crc: node.prefix_crc(),
-            digest: 0,
-        };
-        record.seal(path);
-        record
-    }
-
-    fn seal(&mut self, path: &str) {
-        self.digest = digest::node_digest(digest::is_counted(path), self.prefix_crc, &self.stat);
+            data_len: node.data().map_or(0, <[u8]>::len),
+            digest: node.digest(),
+        }
     }
 }
 
@@ -173,18 +180,15 @@ impl Outstanding {
         let slot = self.table.find(hash, is_path).copied();
         let record = match slot {
             Some(slot) => self.slots[slot as usize].record.clone(),
-            None => tree.lookup(path).map(|node| ChangeRecord::of_node(node, path)),
+            None => tree.lookup(path).map(ChangeRecord::of_node),
         };
         Found { hash, slot, record }
     }
 
     /// Records the state of a path after the transaction being prepared, `None` for deleted. Nothing
     /// was put for the path since it was found.
-    pub fn put(&mut self, path: &str, found: &Found, mut record: Option<ChangeRecord>) {
+    pub fn put(&mut self, path: &str, found: &Found, record: Option<ChangeRecord>) {
         let path = canonical(path);
-        if let Some(record) = &mut record {
-            record.seal(path);
-        }
         let share =
             |record: &Option<ChangeRecord>| record.as_ref().map_or(0, |record| u64::from(record.digest));
         self.digest = self
@@ -206,9 +210,10 @@ impl Outstanding {
     /// Records that a node is deleted, and what that means for its parent.
     pub fn put_deleted(&mut self, parent_path: &str, parent: &Found, path: &str, found: &Found) {
         if let Ok(record) = parent.record() {
-            let mut changed = record.clone();
+            let mut stat = record.stat;
+            stat.pzxid = stat.pzxid.max(self.zxid);
+            let mut changed = record.with_stat(parent_path, stat);
             changed.children_count = changed.children_count.saturating_sub(1);
-            changed.stat.pzxid = changed.stat.pzxid.max(self.zxid);
             self.put(parent_path, parent, Some(changed));
         }
         self.put(path, found, None);

@@ -2,7 +2,9 @@
 
 mod model;
 mod order;
+mod quotas;
 mod streams;
+mod total;
 
 use std::collections::BTreeSet;
 
@@ -185,6 +187,7 @@ pub(super) fn config() -> PrepConfig {
         },
         digest_enabled: true,
         extended_types: false,
+        enforce_quota: false,
         record_bytes_max: 4096,
         hash_seed: 7,
     }

@@ -93,6 +93,12 @@ impl FrameSplitter {
         self.at + 4 + length.and_then(Result::ok).unwrap_or(0)
     }
 
+    /// How long the frame is that has begun, if its length is there and legal.
+    pub fn frame_bytes(&self, buffer: &[u8]) -> Option<usize> {
+        let rest = buffer.get(self.at..)?;
+        self.judge(i32::from_be_bytes(*rest.first_chunk::<4>()?)).ok()
+    }
+
     fn judge(&self, length: i32) -> Result<usize, FrameError> {
         let bytes = usize::try_from(length)
             .ok()

@@ -27,7 +27,7 @@ pub enum DecodeError {
 }
 
 /// Reads primitives off the front of a byte slice.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Reader<'a> {
     rest: &'a [u8],
 }
@@ -135,7 +135,7 @@ impl<'a> Reader<'a> {
 
 /// A vector of strings, checked to be well formed and decoded as it is gone through: a list of empty strings
 /// would take six times its bytes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Strings<'a> {
     reader: Reader<'a>,
     count: usize,
@@ -185,6 +185,8 @@ pub trait Put {
     fn put_buffer(&mut self, value: Option<&[u8]>);
     /// A string that is not null.
     fn put_string(&mut self, value: &str);
+    /// The same of one that is kept as bytes of UTF-8.
+    fn put_utf8(&mut self, value: &[u8]);
     /// The count before a vector's elements.
     fn put_count(&mut self, count: usize);
 }
@@ -213,10 +215,15 @@ impl Put for Vec<u8> {
     }
 
     fn put_string(&mut self, value: &str) {
+        self.put_utf8(value.as_bytes());
+    }
+
+    fn put_utf8(&mut self, value: &[u8]) {
         // Only four-byte characters are written differently by Java; almost no string holds one.
-        if value.bytes().all(|b| b < 0xf0) {
-            return self.put_buffer(Some(value.as_bytes()));
+        if value.iter().all(|b| *b < 0xf0) {
+            return self.put_buffer(Some(value));
         }
+        let value = std::str::from_utf8(value).expect("the caller has had it as a string");
         self.put_buffer(Some(&java_utf8(value)));
     }
 

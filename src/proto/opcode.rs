@@ -101,6 +101,11 @@ impl OpCode {
         )
     }
 
+    /// Whether a read-only server refuses it. The end of a session is its own affair.
+    pub fn needs_leader(self) -> bool {
+        self == OpCode::Sync || self.is_write() && self != OpCode::CloseSession
+    }
+
     /// Whether it goes through the log (Request.isQuorum without sync).
     pub fn is_write(self) -> bool {
         matches!(

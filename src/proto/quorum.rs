@@ -185,17 +185,20 @@ pub struct LearnerInfo {
     pub config_version: i64,
     /// Whether it is a zkserver. It says so behind the fields that Apache's leaders look at.
     pub is_zkserver: bool,
+    /// Whether it takes nothing but a snapshot, wherever its history ends. Only a zkserver says so.
+    pub wants_snapshot: bool,
 }
 
 impl LearnerInfo {
     /// The data of the packet.
     pub fn to_bytes(self) -> Bytes {
-        let mut out = Vec::with_capacity(28);
+        let mut out = Vec::with_capacity(29);
         out.put_long(self.server.0);
         out.put_int(self.protocol_version);
         out.put_long(self.config_version);
         if self.is_zkserver {
             out.put_long(ZKSERVER_MARK);
+            out.put_bool(self.wants_snapshot);
         }
         Bytes::from(out)
     }
@@ -203,11 +206,16 @@ impl LearnerInfo {
     /// Older learners say less, down to nothing but their id.
     pub fn decode(data: &[u8]) -> Result<LearnerInfo, DecodeError> {
         let mut reader = Reader::new(data);
+        let server = ServerId(reader.long()?);
+        let protocol_version = reader.int().unwrap_or(0);
+        let config_version = reader.long().unwrap_or(0);
+        let is_zkserver = reader.long() == Ok(ZKSERVER_MARK);
         Ok(LearnerInfo {
-            server: ServerId(reader.long()?),
-            protocol_version: reader.int().unwrap_or(0),
-            config_version: reader.long().unwrap_or(0),
-            is_zkserver: reader.long() == Ok(ZKSERVER_MARK),
+            server,
+            protocol_version,
+            config_version,
+            is_zkserver,
+            wants_snapshot: is_zkserver && reader.bool() == Ok(true),
         })
     }
 }
@@ -246,6 +254,9 @@ pub struct Handover {
 }
 
 impl Handover {
+    /// A round that stands for the one behind that of whoever is told.
+    pub const NEXT_ROUND: i64 = -1;
+
     /// The data of the packet.
     pub fn to_bytes(self) -> Bytes {
         let mut out = Vec::with_capacity(40);
@@ -362,6 +373,7 @@ mod tests {
             protocol_version: PROTOCOL_VERSION,
             config_version: 0,
             is_zkserver: false,
+            wants_snapshot: false,
         };
         assert_eq!(info, expected);
         assert_eq!(Some(info.to_bytes()), packet.data);
@@ -411,9 +423,12 @@ mod tests {
             protocol_version: PROTOCOL_VERSION,
             config_version: 7,
             is_zkserver: true,
+            wants_snapshot: true,
         };
         assert_eq!(LearnerInfo::decode(&ours.to_bytes()), Ok(ours));
-        assert_eq!(ours.to_bytes().len(), 28);
+        assert_eq!(ours.to_bytes().len(), 29);
+        let unmarked = LearnerInfo::decode(&ours.to_bytes()[..28]).unwrap();
+        assert!(unmarked.is_zkserver && !unmarked.wants_snapshot);
         let old = LearnerInfo::decode(&ours.to_bytes()[..8]).unwrap();
         assert_eq!((old.server, old.protocol_version), (ServerId(3), 0));
         assert!(LearnerInfo::decode(&[0; 7]).is_err());

@@ -29,6 +29,23 @@ impl RequestHeader {
     }
 }
 
+/// What the beginning of a request says of the path that it is about, or the first of its operations; not all
+/// of a long one. For log lines: the rest of the request need not be there, or make sense.
+pub fn first_path(op: OpCode, body: &[u8]) -> Option<String> {
+    let mut body = Reader::new(body);
+    if matches!(op, OpCode::Multi | OpCode::MultiRead) {
+        body.take(MULTI_HEADER_BYTES).ok()?;
+    }
+    let path = body.string().ok()?;
+    path.starts_with('/')
+        .then(|| path.chars().take(SHOWN_CHARS_MAX).collect())
+}
+
+/// What stands before each operation of a multi.
+const MULTI_HEADER_BYTES: usize = 9;
+/// What a log line shows of a path.
+const SHOWN_CHARS_MAX: usize = 256;
+
 /// Create, create2, createContainer and createTTL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreateRequest<'a> {
@@ -107,6 +124,19 @@ pub struct SetWatchesRequest<'a> {
     pub exist: Option<Strings<'a>>,
     /// Paths watched by getChildren.
     pub child: Option<Strings<'a>>,
+    /// Paths with persistent watches; setWatches has none.
+    pub persistent: Option<Strings<'a>>,
+    /// Paths with recursive ones.
+    pub persistent_recursive: Option<Strings<'a>>,
+}
+
+/// A path and a number: addWatch, checkWatches, removeWatches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WatchRequest<'a> {
+    /// The path, which need not be one of a node.
+    pub path: Option<Cow<'a, str>>,
+    /// The mode (AddWatchMode) or the kind (Watcher.WatcherType), unchecked.
+    pub code: i32,
 }
 
 /// A decoded request.
@@ -140,8 +170,14 @@ pub enum Request<'a> {
     GetEphemerals(Cow<'a, str>),
     /// GetAllChildrenNumber.
     GetAllChildrenNumber(Cow<'a, str>),
-    /// SetWatches.
+    /// SetWatches and setWatches2.
     SetWatches(SetWatchesRequest<'a>),
+    /// AddWatch.
+    AddWatch(WatchRequest<'a>),
+    /// CheckWatches.
+    CheckWatches(WatchRequest<'a>),
+    /// RemoveWatches.
+    RemoveWatches(WatchRequest<'a>),
     /// Auth.
     Auth(AuthRequest<'a>),
     /// Sync; the path is echoed.
@@ -189,12 +225,13 @@ impl<'a> Request<'a> {
             OpCode::GetAcl => Request::GetAcl(reader.string()?),
             OpCode::GetEphemerals => Request::GetEphemerals(reader.ustring()?.unwrap_or_default()),
             OpCode::GetAllChildrenNumber => Request::GetAllChildrenNumber(reader.string()?),
-            OpCode::SetWatches => Request::SetWatches(SetWatchesRequest {
-                relative_zxid: Zxid(reader.long()?),
-                data: reader.nullable_strings()?,
-                exist: reader.nullable_strings()?,
-                child: reader.nullable_strings()?,
-            }),
+            OpCode::SetWatches => {
+                Request::SetWatches(decode_set_watches(reader, |_| Ok(Some(Strings::default())))?)
+            }
+            OpCode::SetWatches2 => Request::SetWatches(decode_set_watches(reader, Reader::nullable_strings)?),
+            OpCode::AddWatch => Request::AddWatch(decode_watch(reader)?),
+            OpCode::CheckWatches => Request::CheckWatches(decode_watch(reader)?),
+            OpCode::RemoveWatches => Request::RemoveWatches(decode_watch(reader)?),
             OpCode::Auth => {
                 let _kind = reader.int()?;
                 Request::Auth(AuthRequest {
@@ -207,14 +244,9 @@ impl<'a> Request<'a> {
             OpCode::WhoAmI => Request::WhoAmI,
             OpCode::Ping => Request::Ping,
             OpCode::CloseSession => Request::CloseSession,
-            OpCode::CreateSession
-            | OpCode::Error
-            | OpCode::DeleteContainer
-            | OpCode::Reconfig
-            | OpCode::CheckWatches
-            | OpCode::RemoveWatches
-            | OpCode::SetWatches2
-            | OpCode::AddWatch => return Err(DecodeError::UnknownType(op.code())),
+            OpCode::CreateSession | OpCode::Error | OpCode::DeleteContainer | OpCode::Reconfig => {
+                return Err(DecodeError::UnknownType(op.code()));
+            }
         })
     }
 }
@@ -238,6 +270,28 @@ fn decode_read<'a>(reader: &mut Reader<'a>) -> Result<ReadRequest<'a>, DecodeErr
     Ok(ReadRequest {
         path: reader.string()?,
         watch: reader.bool()?,
+    })
+}
+
+/// The lists of persistent watches are only in the second version of the request.
+fn decode_set_watches<'a>(
+    reader: &mut Reader<'a>,
+    persistent: impl Fn(&mut Reader<'a>) -> Result<Option<Strings<'a>>, DecodeError>,
+) -> Result<SetWatchesRequest<'a>, DecodeError> {
+    Ok(SetWatchesRequest {
+        relative_zxid: Zxid(reader.long()?),
+        data: reader.nullable_strings()?,
+        exist: reader.nullable_strings()?,
+        child: reader.nullable_strings()?,
+        persistent: persistent(reader)?,
+        persistent_recursive: persistent(reader)?,
+    })
+}
+
+fn decode_watch<'a>(reader: &mut Reader<'a>) -> Result<WatchRequest<'a>, DecodeError> {
+    Ok(WatchRequest {
+        path: reader.ustring()?,
+        code: reader.int()?,
     })
 }
 

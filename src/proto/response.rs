@@ -14,6 +14,11 @@ pub fn begin_frame(out: &mut Vec<u8>, xid: i32, zxid: Zxid, error: ErrorCode) ->
     start
 }
 
+/// Fills another zxid in.
+pub fn set_zxid(frame: &mut [u8], zxid: Zxid) {
+    frame[8..16].copy_from_slice(&zxid.0.to_be_bytes());
+}
+
 /// Fills the length in, once the body is there.
 pub fn finish_frame(out: &mut [u8], start: usize) {
     let length = i32::try_from(out.len() - start - 4).expect("replies are bounded far below 2 GiB");

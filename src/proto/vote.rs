@@ -37,6 +37,9 @@ pub struct Notification {
     pub version: i32,
     /// The sender's member list, from version 2 on.
     pub config: Option<String>,
+    /// The one that is proposed to follow it, if the sender has seen one. Ours say it behind all that
+    /// Apache's servers read.
+    pub proposed: Option<String>,
 }
 
 /// The first bytes on a connection: who dials, and where it can be dialled.
@@ -95,6 +98,9 @@ impl Notification {
         body.put_int(VERSION);
         body.put_count(config.len());
         body.extend_from_slice(config.as_bytes());
+        if let Some(proposed) = &self.proposed {
+            body.put_string(proposed);
+        }
         Bytes::from(body)
     }
 
@@ -119,6 +125,11 @@ impl Notification {
         } else {
             None
         };
+        // Whatever else may be there is not for this server.
+        let proposed = match config.is_some() && !reader.is_empty() {
+            true => reader.string().ok().map(|text| text.into_owned()),
+            false => None,
+        };
         Ok(Notification {
             state,
             leader,
@@ -127,6 +138,7 @@ impl Notification {
             peer_epoch,
             version,
             config,
+            proposed,
         })
     }
 }
@@ -209,6 +221,7 @@ mod tests {
             peer_epoch: 0,
             version: 2,
             config: Some("server.1=127.0.0.1:22211:22221:participant\nversion=0".to_owned()),
+            proposed: None,
         }
     }
 
@@ -222,6 +235,19 @@ mod tests {
         ]);
         expected.extend_from_slice(captured().config.unwrap().as_bytes());
         assert_eq!(body, expected);
+        assert_eq!(Notification::decode(&body), Ok(captured()));
+    }
+
+    #[test]
+    fn what_is_proposed_stands_behind_what_everybody_reads() {
+        let mut notification = captured();
+        notification.proposed = Some("server.2=h:1:2\nversion=100000002".to_owned());
+        let body = notification.encode();
+        assert!(body.starts_with(&captured().encode()));
+        assert_eq!(Notification::decode(&body), Ok(notification));
+        // Somebody else's.
+        let mut body = captured().encode().to_vec();
+        body.extend_from_slice(&[0, 0, 9, 9, 1]);
         assert_eq!(Notification::decode(&body), Ok(captured()));
     }
 

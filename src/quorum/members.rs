@@ -92,23 +92,29 @@ impl Members {
     /// are passed over.
     pub fn parse(text: &str) -> Result<Members, MembersError> {
         let mut members = Members::default();
-        for line in text.lines().map(str::trim) {
-            if line.is_empty() || line.starts_with(['#', '!']) {
-                continue;
-            }
-            let unescaped = line.replace('\\', "");
-            let end = unescaped.find(|c: char| c == '=' || c == ':' || c.is_whitespace());
-            let (key, rest) = unescaped.split_at(end.unwrap_or(unescaped.len()));
-            let value = rest.trim_start().strip_prefix(['=', ':']).unwrap_or(rest).trim();
+        for (key, value) in Members::lines(text) {
             members
-                .add_line(key, value)
+                .add_line(&key, &value)
                 .map_err(|reason| MembersError::Line {
-                    line: line.chars().take(LINE_SHOWN_MAX).collect(),
+                    line: format!("{key}={value}").chars().take(LINE_SHOWN_MAX).collect(),
                     reason,
                 })?;
         }
         members.check()?;
         Ok(members)
+    }
+
+    /// The keys and values of such a text.
+    pub fn lines(text: &str) -> impl Iterator<Item = (String, String)> {
+        let lines = text.lines().map(str::trim);
+        let lines = lines.filter(|line| !line.is_empty() && !line.starts_with(['#', '!']));
+        lines.map(|line| {
+            let unescaped = line.replace('\\', "");
+            let end = unescaped.find(|c: char| c == '=' || c == ':' || c.is_whitespace());
+            let (key, rest) = unescaped.split_at(end.unwrap_or(unescaped.len()));
+            let value = rest.trim_start().strip_prefix(['=', ':']).unwrap_or(rest).trim();
+            (key.to_owned(), value.to_owned())
+        })
     }
 
     /// By which rule a set of these members is a quorum. There must be a participant.
@@ -202,6 +208,20 @@ impl Members {
 }
 
 impl Member {
+    /// Reads the value of a `server.N` line.
+    pub fn parse(value: &str) -> Result<Member, &'static str> {
+        parse_member(value)
+    }
+
+    /// Whether a leader at the one place is to be found at the other: the quorum addresses are the same.
+    pub fn has_quorum_addresses_of(&self, other: &Member) -> bool {
+        let quorum = |member: &Member| -> BTreeSet<(String, u16)> {
+            let addresses = member.addresses.iter();
+            addresses.map(|it| (it.host.clone(), it.quorum_port)).collect()
+        };
+        quorum(self) == quorum(other)
+    }
+
     /// Whether this may be the same place as the other: an address in common, or one that names no host.
     pub fn may_be_at(&self, other: &Member) -> bool {
         let is_nowhere = |address: &MemberAddress| matches!(address.host.as_str(), "0.0.0.0" | "::");
@@ -250,9 +270,9 @@ impl fmt::Display for Member {
 }
 
 impl MemberAddress {
-    /// `host:port` of the quorum port, an IPv6 address in brackets.
-    pub fn quorum_text(&self) -> String {
-        format!("{}:{}", bracketed(&self.host), self.quorum_port)
+    /// `host:port` with this port, an IPv6 address in brackets.
+    pub fn at_port(&self, port: u16) -> String {
+        format!("{}:{port}", bracketed(&self.host))
     }
 
     /// `host:port` of the election port, an IPv6 address in brackets.

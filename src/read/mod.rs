@@ -3,9 +3,10 @@
 //!
 //! A reply carries the zxid of exactly the state that it shows.
 
+mod listing;
 mod multi_read;
 
-use std::borrow::Cow;
+pub use listing::{Listing, execute_or_list, is_long};
 
 use crate::auth::{self, AuthConfig};
 use crate::ids::{ConnId, SessionId};
@@ -13,12 +14,12 @@ use crate::limits::REPLY_BYTES_MAX;
 use crate::proto::acl::{Id, RawAcls, perms};
 use crate::proto::error_code::ErrorCode;
 use crate::proto::event;
-use crate::proto::jute::{DecodeError, Put, Reader};
+use crate::proto::jute::Put;
 use crate::proto::opcode::{OpCode, XID_PING};
-use crate::proto::request::{ReadRequest, Request};
+use crate::proto::request::{ReadRequest, Request, WatchRequest};
 use crate::proto::response::{begin_frame, finish_frame, header_frame};
 use crate::tree::{DataTree, NodeRef};
-use crate::watch::{WatchKind, WatchManager, WatchTable, reestablish};
+use crate::watch::{NULL_PATH, WatchKind, WatchManager, WatchMode, reestablish};
 
 /// What a read needs to know beside the request.
 #[derive(Clone, Copy)]
@@ -53,20 +54,19 @@ pub fn is_read(op: OpCode) -> bool {
             | OpCode::WhoAmI
             | OpCode::Ping
             | OpCode::SetWatches
+            | OpCode::SetWatches2
+            | OpCode::AddWatch
             | OpCode::CheckWatches
             | OpCode::RemoveWatches
     )
 }
 
-/// Executes a read and appends its reply frame to `out`; with setWatches, the events that it causes come
-/// first. What cannot be decoded is answered with `MarshallingError`, what is not offered with
+/// Executes a read and appends its reply frame to `out`; with setWatches and setWatches2, the events that it
+/// causes come first. What cannot be decoded is answered with `MarshallingError`, what is not offered with
 /// `Unimplemented`.
 pub fn execute(context: &ReadContext<'_>, xid: i32, op: OpCode, body: &[u8], out: &mut Vec<u8>) {
     if op == OpCode::Ping {
         return reply(context, XID_PING, out, |_| Ok(()));
-    }
-    if matches!(op, OpCode::CheckWatches | OpCode::RemoveWatches) {
-        return reply(context, xid, out, |_| context.one_watch(op, body));
     }
     match Request::decode(op, body) {
         Ok(request) => context.execute(xid, &request, out),
@@ -94,24 +94,34 @@ impl ReadContext<'_> {
                 let set = reestablish::set_watches(self.tree, self.watches, self.conn, request, &mut emit);
                 reply(self, xid, out, |_| set);
             }
+            Request::AddWatch(request) => reply(self, xid, out, |out| {
+                let mode = WatchMode::from_code(request.code).ok_or(ErrorCode::MarshallingError)?;
+                self.watches.add(mode, path_of(request), self.conn);
+                // An ErrorResponse.
+                out.put_int(ErrorCode::Ok.code());
+                Ok(())
+            }),
+            Request::CheckWatches(request) => reply(self, xid, out, |_| {
+                expect_watch(request, |kind, path| self.watches.contains(kind, path, self.conn))
+            }),
+            Request::RemoveWatches(request) => reply(self, xid, out, |_| {
+                expect_watch(request, |kind, path| self.watches.remove(kind, path, self.conn))
+            }),
             Request::MultiRead(operations) => multi_read::execute(self, xid, operations, out),
             Request::Exists(request) => reply(self, xid, out, |out| self.exists(request, out)),
             Request::GetData(request) => reply(self, xid, out, |out| {
                 self.put_data(&request.path, out)?;
-                self.watch(WatchTable::Data, request);
+                self.watch(WatchMode::Data, request);
                 Ok(())
             }),
-            Request::GetChildren(request) => reply(self, xid, out, |out| {
-                self.put_children(&request.path, REPLY_BYTES_MAX, out)?;
-                self.watch(WatchTable::Child, request);
-                Ok(())
-            }),
-            Request::GetChildren2(request) => reply(self, xid, out, |out| {
-                let node = self.put_children(&request.path, REPLY_BYTES_MAX, out)?;
-                node.stat().encode(out);
-                self.watch(WatchTable::Child, request);
-                Ok(())
-            }),
+            Request::GetChildren(request) => {
+                let node = self.readable(&request.path);
+                self.reply_children(xid, OpCode::GetChildren, request, node, out);
+            }
+            Request::GetChildren2(request) => {
+                let node = self.readable(&request.path);
+                self.reply_children(xid, OpCode::GetChildren2, request, node, out);
+            }
             Request::GetAcl(path) => reply(self, xid, out, |out| self.put_acl(path, out)),
             Request::GetEphemerals(prefix) => reply(self, xid, out, |out| self.put_ephemerals(prefix, out)),
             Request::GetAllChildrenNumber(path) => reply(self, xid, out, |out| {
@@ -148,9 +158,9 @@ impl ReadContext<'_> {
         }
     }
 
-    fn watch(&self, table: WatchTable, request: &ReadRequest<'_>) {
+    fn watch(&self, mode: WatchMode, request: &ReadRequest<'_>) {
         if request.watch {
-            self.watches.add(table, &request.path, self.conn);
+            self.watches.add(mode, &request.path, self.conn);
         }
     }
 
@@ -159,12 +169,12 @@ impl ReadContext<'_> {
             return Err(ErrorCode::BadArguments);
         }
         let Some(node) = self.tree.lookup(&request.path) else {
-            self.watch(WatchTable::Data, request);
+            self.watch(WatchMode::Data, request);
             return Err(ErrorCode::NoNode);
         };
         self.check(node, perms::READ)?;
         node.stat().encode(out);
-        self.watch(WatchTable::Data, request);
+        self.watch(WatchMode::Data, request);
         Ok(())
     }
 
@@ -175,16 +185,24 @@ impl ReadContext<'_> {
         Ok(())
     }
 
-    /// Appends the names of the children, if they fit into `bytes_max`.
-    fn put_children(
+    /// Replies to getChildren and getChildren2 about the node that was found to be readable.
+    fn reply_children(
         &self,
-        path: &str,
-        bytes_max: usize,
+        xid: i32,
+        op: OpCode,
+        request: &ReadRequest<'_>,
+        node: Result<NodeRef<'_>, ErrorCode>,
         out: &mut Vec<u8>,
-    ) -> Result<NodeRef<'_>, ErrorCode> {
-        let node = self.readable(path)?;
-        put_strings(out, bytes_max, node.children().map(|child| child.name()))?;
-        Ok(node)
+    ) {
+        reply(self, xid, out, |out| {
+            let node = node?;
+            put_children(node, REPLY_BYTES_MAX, out)?;
+            if op == OpCode::GetChildren2 {
+                node.stat().encode(out);
+            }
+            self.watch(WatchMode::Child, request);
+            Ok(())
+        });
     }
 
     /// Who may administrate the list sees it as it is; other readers do not see digests.
@@ -204,21 +222,24 @@ impl ReadContext<'_> {
         let is_all = matches!(prefix.trim(), "" | "/");
         let paths = self.tree.ephemerals(self.session);
         let wanted = paths.iter().filter(|path| is_all || path.starts_with(prefix));
-        put_strings(out, REPLY_BYTES_MAX, wanted.map(String::as_str))
+        put_strings(out, REPLY_BYTES_MAX, wanted.map(String::as_bytes))
     }
+}
 
-    fn one_watch(&self, op: OpCode, body: &[u8]) -> Result<(), ErrorCode> {
-        let (path, kind) = decode_one_watch(body).map_err(|_| ErrorCode::MarshallingError)?;
-        let is_there = match kind {
-            None => false,
-            Some(kind) if op == OpCode::CheckWatches => self.watches.contains(kind, &path, self.conn),
-            Some(kind) => self.watches.remove(kind, &path, self.conn),
-        };
-        if is_there {
-            Ok(())
-        } else {
-            Err(ErrorCode::NoWatcher)
-        }
+fn path_of<'a>(request: &'a WatchRequest<'_>) -> &'a str {
+    request.path.as_deref().unwrap_or(NULL_PATH)
+}
+
+/// Whether there are watches of the kind that is asked for.
+fn expect_watch(
+    request: &WatchRequest<'_>,
+    is_there: impl FnOnce(WatchKind, &str) -> bool,
+) -> Result<(), ErrorCode> {
+    let kind = WatchKind::from_code(request.code).ok_or(ErrorCode::MarshallingError)?;
+    if is_there(kind, path_of(request)) {
+        Ok(())
+    } else {
+        Err(ErrorCode::NoWatcher)
     }
 }
 
@@ -240,11 +261,35 @@ fn reply(
     }
 }
 
-/// Appends a vector of strings. Of what does not fit into `bytes_max` nothing of use is appended.
+/// Appends the names of the children, if they fit into `bytes_max`.
+fn put_children(node: NodeRef<'_>, bytes_max: usize, out: &mut Vec<u8>) -> Result<(), ErrorCode> {
+    put_strings(out, bytes_max, node.children().map(|child| child.name_utf8()))
+}
+
+/// Appends a vector of strings, given as UTF-8. Of what does not fit into `bytes_max` nothing of use is
+/// appended.
 fn put_strings<'a>(
     out: &mut Vec<u8>,
     bytes_max: usize,
-    strings: impl Iterator<Item = &'a str>,
+    strings: impl Iterator<Item = &'a [u8]> + Clone,
+) -> Result<(), ErrorCode> {
+    let start = out.len();
+    put_each(out, bytes_max, strings.clone(), |out, string| {
+        out.put_buffer(Some(string))
+    })?;
+    // One look at all of them is cheaper than one at each. Only what is not ASCII may be written differently.
+    if !out[start..].is_ascii() {
+        out.truncate(start);
+        put_each(out, bytes_max, strings, |out, string| out.put_utf8(string))?;
+    }
+    Ok(())
+}
+
+fn put_each<'a>(
+    out: &mut Vec<u8>,
+    bytes_max: usize,
+    strings: impl Iterator<Item = &'a [u8]>,
+    put: impl Fn(&mut Vec<u8>, &[u8]),
 ) -> Result<(), ErrorCode> {
     let start = out.len();
     let mut count = 0i32;
@@ -254,26 +299,11 @@ fn put_strings<'a>(
         if out.len() - start + 4 + string.len() * 3 / 2 > bytes_max {
             return Err(ErrorCode::MarshallingError);
         }
-        out.put_string(string);
+        put(out, string);
         count += 1;
     }
     out[start..start + 4].copy_from_slice(&count.to_be_bytes());
     Ok(())
-}
-
-/// The path and the kind of watch of checkWatches and removeWatches. The kinds of addWatch are `None`: there
-/// are none.
-fn decode_one_watch(body: &[u8]) -> Result<(Cow<'_, str>, Option<WatchKind>), DecodeError> {
-    let mut reader = Reader::new(body);
-    let path = reader.string()?;
-    let kind = match reader.int()? {
-        1 => Some(WatchKind::Children),
-        2 => Some(WatchKind::Data),
-        3 => Some(WatchKind::Any),
-        4 | 5 => None,
-        kind => return Err(DecodeError::UnknownType(kind)),
-    };
-    Ok((path, kind))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! multiRead: several reads of one state. Each has its own outcome, and none leaves a watch.
 
-use super::ReadContext;
+use super::{ReadContext, put_children};
 use crate::limits::MULTI_READ_BYTES_MAX;
 use crate::proto::error_code::ErrorCode;
 use crate::proto::multi::{self, Operations};
@@ -66,13 +66,12 @@ fn put_result(
             context.put_data(&request.path, out).map_err(Failure::OfOne)
         }
         Request::GetChildren(request) => {
-            context.readable(&request.path).map_err(Failure::OfOne)?;
+            let node = context.readable(&request.path).map_err(Failure::OfOne)?;
             if bytes_left < RESULT_BYTES {
                 return Err(Failure::OfAll);
             }
             multi::put_header(out, OpCode::GetChildren.code(), ErrorCode::Ok);
-            let children = context.put_children(&request.path, bytes_left, out);
-            children.map(|_| ()).map_err(|_| Failure::OfAll)
+            put_children(node, bytes_left, out).map_err(|_| Failure::OfAll)
         }
         _ => Err(Failure::NotARead),
     }

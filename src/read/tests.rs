@@ -2,6 +2,7 @@ use super::*;
 use crate::auth::DigestAlg;
 use crate::ids::Zxid;
 use crate::proto::acl::Acl;
+use crate::proto::jute::Reader;
 use crate::proto::stat::Stat;
 use crate::proto::txn::{CreateKind, CreateTxn, Txn, TxnHeader};
 
@@ -71,6 +72,11 @@ impl World {
         assert!(is_read(op));
         let mut out = b"before".to_vec();
         execute(&context, xid, op, body, &mut out);
+        if matches!(op, OpCode::GetChildren | OpCode::GetChildren2) {
+            let mut again = b"before".to_vec();
+            assert!(execute_or_list(&context, xid, op, body, &mut again).is_none());
+            assert_eq!(again, out);
+        }
         out.split_off(6)
     }
 
@@ -178,6 +184,25 @@ fn children_come_with_and_without_the_stat() {
         world.ask(OpCode::GetAllChildrenNumber, &one_string("/")),
         (0, vec![0, 0, 0, 6])
     );
+}
+
+#[test]
+fn names_are_listed_the_way_java_writes_them() {
+    let mut world = World::new();
+    let long = "a".repeat(0xf0);
+    world.create("/a", None, &open(), false);
+    for (count, name) in (1..).zip(["é", "😀", &long]) {
+        world.create(&format!("/a/{name}"), None, &open(), false);
+        let expected = bytes(|out| {
+            out.put_count(count);
+            let children = world.tree.lookup("/a").unwrap().children();
+            children.for_each(|child| out.put_string(child.name()));
+        });
+        assert_eq!(
+            world.ask(OpCode::GetChildren, &watched("/a", false)),
+            (0, expected)
+        );
+    }
 }
 
 #[test]
@@ -295,22 +320,77 @@ fn catch_up_events_come_before_the_reply() {
 }
 
 #[test]
+fn persistent_watches_are_set_again_without_a_word() {
+    let world = World::new();
+    let body = bytes(|out| {
+        out.put_long(0);
+        (0..3).for_each(|_| out.put_count(0));
+        for path in ["/gone", "/"] {
+            out.put_count(1);
+            out.put_string(path);
+        }
+    });
+    assert_eq!(world.ask(OpCode::SetWatches2, &body), (0, vec![]));
+    assert!(world.watches.contains(WatchKind::Persistent, "/gone", CONN));
+    assert!(world.watches.contains(WatchKind::PersistentRecursive, "/", CONN));
+    assert_eq!(world.ask(OpCode::SetWatches2, &body[..20]), (-5, vec![]));
+    // The older operation has no such lists.
+    assert_eq!(world.ask(OpCode::SetWatches, &body[..20]), (0, vec![]));
+}
+
+fn one_watch(path: &str, code: i32) -> Vec<u8> {
+    bytes(|out| {
+        out.put_string(path);
+        out.put_int(code);
+    })
+}
+
+#[test]
 fn watches_are_checked_and_removed() {
     let world = World::new();
-    world.watches.add(WatchTable::Data, "/a", CONN);
-    let body = |kind| {
-        bytes(|out| {
-            out.put_string("/a");
-            out.put_int(kind);
-        })
-    };
+    world.watches.add(WatchMode::Data, "/a", CONN);
+    let body = |kind| one_watch("/a", kind);
     assert_eq!(world.ask(OpCode::CheckWatches, &body(2)), (0, vec![]));
-    assert_eq!(world.ask(OpCode::CheckWatches, &body(1)), (-121, vec![]));
-    assert_eq!(world.ask(OpCode::CheckWatches, &body(4)), (-121, vec![]));
-    assert_eq!(world.ask(OpCode::CheckWatches, &body(6)), (-5, vec![]));
+    for kind in [1, 4, 5] {
+        assert_eq!(world.ask(OpCode::CheckWatches, &body(kind)), (-121, vec![]));
+        assert_eq!(world.ask(OpCode::RemoveWatches, &body(kind)), (-121, vec![]));
+    }
+    for kind in [0, 6, -1] {
+        assert_eq!(world.ask(OpCode::CheckWatches, &body(kind)), (-5, vec![]));
+        assert_eq!(world.ask(OpCode::RemoveWatches, &body(kind)), (-5, vec![]));
+    }
     assert_eq!(world.ask(OpCode::RemoveWatches, &body(3)), (0, vec![]));
     assert_eq!(world.ask(OpCode::RemoveWatches, &body(3)), (-121, vec![]));
     assert_eq!(world.ask(OpCode::RemoveWatches, &[0xff; 8]), (-5, vec![]));
+    assert_eq!(world.ask(OpCode::RemoveWatches, &body(3)[..5]), (-5, vec![]));
+}
+
+#[test]
+fn a_watch_is_added_on_any_path() {
+    let world = World::new();
+    let added = (0, vec![0; 4]);
+    assert_eq!(world.ask(OpCode::AddWatch, &one_watch("/gone", 0)), added);
+    assert_eq!(world.ask(OpCode::AddWatch, &one_watch("no path", 1)), added);
+    assert!(world.watches.contains(WatchKind::Persistent, "/gone", CONN));
+    assert!(
+        world
+            .watches
+            .contains(WatchKind::PersistentRecursive, "no path", CONN)
+    );
+    for code in [2, -1] {
+        assert_eq!(world.ask(OpCode::AddWatch, &one_watch("/a", code)), (-5, vec![]));
+    }
+    assert_eq!(
+        world.ask(OpCode::AddWatch, &one_watch("/a", 0)[..5]),
+        (-5, vec![])
+    );
+    assert_eq!(world.watches.count(), 3);
+    // Even on none.
+    let null = |code| [[0xff; 4], i32::to_be_bytes(code)].concat();
+    assert_eq!(world.ask(OpCode::AddWatch, &null(1)), added);
+    assert_eq!(world.ask(OpCode::CheckWatches, &null(5)), (0, vec![]));
+    assert_eq!(world.ask(OpCode::RemoveWatches, &null(3)), (0, vec![]));
+    assert_eq!(world.watches.count(), 3);
 }
 
 #[test]
@@ -320,6 +400,10 @@ fn what_cannot_be_decoded_is_answered() {
         OpCode::Exists,
         OpCode::GetAcl,
         OpCode::SetWatches,
+        OpCode::SetWatches2,
+        OpCode::AddWatch,
+        OpCode::CheckWatches,
+        OpCode::RemoveWatches,
         OpCode::MultiRead,
         OpCode::GetEphemerals,
     ] {
@@ -401,10 +485,10 @@ fn cve_2026_100302_many_reads_of_much_are_refused_before_they_are_built() {
 #[test]
 fn a_list_of_strings_stays_below_its_bound() {
     let mut out = vec![9];
-    assert_eq!(put_strings(&mut out, 18, ["ab", "cd"].into_iter()), Ok(()));
+    assert_eq!(put_strings(&mut out, 18, [&b"ab"[..], b"cd"].into_iter()), Ok(()));
     assert_eq!(out.len(), 17);
     assert_eq!(
-        put_strings(&mut Vec::new(), 16, ["ab", "cd"].into_iter()),
+        put_strings(&mut Vec::new(), 16, [&b"ab"[..], b"cd"].into_iter()),
         Err(ErrorCode::MarshallingError)
     );
 }

@@ -16,7 +16,8 @@ use crate::proto::txn::{self, LoggedTxn, Txn, TxnDigest, TxnHeader};
 use crate::read::{self, ReadContext};
 use crate::shared::{ConnShared, Shared};
 use crate::tree::digest::DIGEST_VERSION;
-use crate::tree::{Change, ChangeSink, DataTree, TxnResult};
+use crate::tree::{Change, ChangeKind, ChangeSink, DataTree, TxnResult};
+use crate::watch::Fired;
 use crate::zab::{self, LogEntry, Zab};
 
 impl Replica {
@@ -94,10 +95,11 @@ impl Replica {
 
     /// Who leads sees to the sessions; learners find them in the tree.
     fn track_session(&mut self, now: Now, session: SessionId, txn: &Txn<'_>) {
-        if let Txn::CloseSession { .. } = txn
-            && let Ensemble::Member(member) = &mut self.ensemble
-        {
-            member.owners.remove(&session);
+        if let Txn::CloseSession { .. } = txn {
+            self.note_end(now, session);
+            if let Ensemble::Member(member) = &mut self.ensemble {
+                member.owners.remove(&session);
+            }
         }
         let keeps_sessions = match &self.ensemble {
             Ensemble::Alone(_) => true,
@@ -125,18 +127,12 @@ impl Replica {
         outputs: &mut Outputs,
     ) {
         let (session, zxid) = (header.client_id, header.zxid);
-        if self.is_abandoned(session, header.cxid) {
+        let opens_session = txn.op() == OpCode::CreateSession;
+        // It answers none of the requests that clients number.
+        if !opens_session && self.is_abandoned(session, header.cxid) {
             return;
         }
-        // One of ours tells a server that it has lost a session before it refuses what comes from there. So a
-        // connection that is still here is not the one that was refused.
-        let is_of_ours = match &self.ensemble {
-            Ensemble::Alone(_) => true,
-            Ensemble::Member(member) => match &member.zab {
-                Zab::Learning(learner) => learner.is_leader_zkserver(),
-                Zab::Looking | Zab::Leading(_) => true,
-            },
-        };
+        let is_of_ours = self.follows_ours();
         let Some(id) = self.conn_of_session.get(&session).copied() else {
             return;
         };
@@ -144,19 +140,24 @@ impl Replica {
             return;
         };
         let is_refused_elsewhere = is_of_ours && *txn == Txn::Error(ErrorCode::SessionMoved.code());
-        let may_answer = zxid > conn.came_at && !is_refused_elsewhere;
+        let may_answer = zxid > conn.came_at && !is_refused_elsewhere && !opens_session;
         match conn.pending.front() {
             Some(Pending::Write {
                 zxid: expected,
                 xid,
                 op,
                 received,
+                error,
             }) if expected.map_or(may_answer && *xid == header.cxid, |expected| expected == zxid) => {
                 let (xid, op, received) = (*xid, *op, *received);
+                let error = error.filter(|_| matches!(txn, Txn::Error(_)));
                 let response_size = &self.shared.response_size;
                 let is_first = conn.shared.outbox.push_reply(|out| {
                     let start = out.len();
-                    reply::write(out, xid, zxid, txn, result);
+                    match error {
+                        Some(error) => header_frame(out, xid, zxid, error),
+                        None => reply::write(out, xid, zxid, txn, result),
+                    }
                     response_size.record(out.len() - start - 4);
                 });
                 if *txn == Txn::Error(ErrorCode::SessionMoved.code()) {
@@ -173,14 +174,28 @@ impl Replica {
                 zxid: expected,
                 timeout_ms,
                 read_only,
-            }) if expected.map_or(txn.op() == OpCode::CreateSession, |expected| expected == zxid) => {
+            }) if expected.map_or(opens_session, |expected| expected == zxid) => {
                 let (timeout_ms, read_only) = (*timeout_ms, *read_only);
                 conn.pending.pop_front();
+                // Many a session never writes.
+                conn.pending.shrink_to_fit();
                 self.connected(id, session, timeout_ms, read_only, outputs);
             }
             _ => return,
         }
         self.settle(now, id, tree, outputs);
+    }
+
+    /// Whether who proposes is one of ours. Such a leader tells a server that it has lost a session before it
+    /// refuses what comes from there, so a connection that is still here is not the one that was refused.
+    fn follows_ours(&self) -> bool {
+        match &self.ensemble {
+            Ensemble::Alone(_) => true,
+            Ensemble::Member(member) => match &member.zab {
+                Zab::Learning(learner) => learner.is_leader_zkserver(),
+                Zab::Looking | Zab::Leading(_) => true,
+            },
+        }
     }
 
     /// Answers what stands at the head of a connection's queue and needs no more commits.
@@ -189,6 +204,7 @@ impl Replica {
             return;
         };
         let last_zxid = tree.last_processed_zxid();
+        let mut ended = None;
         while let Some(first) = conn.pending.front() {
             let outbox = &conn.shared.outbox;
             let (is_first, op, xid, received) = match first {
@@ -202,13 +218,23 @@ impl Replica {
                     *xid,
                     *received,
                 ),
+                Pending::End { xid, received } => {
+                    ended = Some(conn.session);
+                    (
+                        outbox.push_reply(|out| header_frame(out, *xid, last_zxid, ErrorCode::Ok)),
+                        OpCode::CloseSession,
+                        *xid,
+                        *received,
+                    )
+                }
                 Pending::Refused {
                     error,
+                    zxid,
                     xid,
                     op,
                     received,
                 } => (
-                    outbox.push_reply(|out| header_frame(out, *xid, last_zxid, *error)),
+                    outbox.push_reply(|out| header_frame(out, *xid, zxid.unwrap_or(last_zxid), *error)),
                     *op,
                     *xid,
                     *received,
@@ -222,9 +248,14 @@ impl Replica {
                         session: request.session,
                         ids: &request.ids,
                     };
+                    let mut bytes = 0;
                     let is_first = outbox.push_reply(|out| {
-                        read::execute(&context, request.xid, request.op, &request.body, out)
+                        let start = out.len() + 4;
+                        read::execute(&context, request.xid, request.op, &request.body, out);
+                        bytes = out.len() - start;
                     });
+                    let (op, body) = (request.op, &request.body);
+                    self.shared.note_reply(now.mono, &conn.shared, op, body, bytes);
                     (is_first, request.op, request.xid, request.received)
                 }
             };
@@ -233,6 +264,9 @@ impl Replica {
             }
             answered(&self.shared, &conn.shared, op, xid, last_zxid, received, now.mono);
             conn.pending.pop_front();
+        }
+        if let Some(session) = ended {
+            self.end_local_session(session, outputs);
         }
     }
 
@@ -245,7 +279,7 @@ impl Replica {
         }
     }
 
-    /// The session is over or elsewhere: the connection that has it is closed behind its last reply.
+    /// The session is over, or on another connection: the one that has it is closed behind its last reply.
     pub(super) fn drop_session(&mut self, session: SessionId, outputs: &mut Outputs) {
         let Some(id) = self.conn_of_session.remove(&session) else {
             return;
@@ -275,8 +309,7 @@ impl ChangeSink for Events<'_> {
             outputs,
         } = self;
         let mut encoded: Option<EventType> = None;
-        let mut told = [0u64; 5];
-        replica
+        let fired = replica
             .shared
             .watches
             .on_change(change, &mut |id, event, path, acl| {
@@ -292,27 +325,30 @@ impl ChangeSink for Events<'_> {
                     event::encode_frame(event, path, *zxid, frame);
                     encoded = Some(event);
                 }
-                told[event as usize] += 1;
                 if conn.shared.outbox.push_event(frame) {
                     outputs.wake.push(Arc::clone(&conn.shared));
                 }
             });
-        count_told(&replica.shared, &told);
+        count_fired(&replica.shared, change.kind, &fired);
     }
 }
 
-/// How many watchers each kind of event went to.
-fn count_told(shared: &Shared, told: &[u64; 5]) {
+/// How many watchers each event was for (WatchManager.triggerWatch).
+fn count_fired(shared: &Shared, kind: ChangeKind, fired: &Fired) {
     let metrics = &shared.metrics;
-    let summaries = [
-        (EventType::NodeCreated, &metrics.node_created_watch_count),
-        (EventType::NodeDeleted, &metrics.node_deleted_watch_count),
-        (EventType::NodeDataChanged, &metrics.node_changed_watch_count),
-        (EventType::NodeChildrenChanged, &metrics.node_children_watch_count),
-    ];
-    for (event, summary) in summaries {
-        if told[event as usize] > 0 {
-            summary.record(told[event as usize]);
+    let of_node = match kind {
+        ChangeKind::Created => &metrics.node_created_watch_count,
+        ChangeKind::Deleted => &metrics.node_deleted_watch_count,
+        ChangeKind::DataChanged => &metrics.node_changed_watch_count,
+    };
+    let of_children = &metrics.node_children_watch_count;
+    for (summary, count) in [
+        (of_node, fired.data),
+        (of_node, fired.child),
+        (of_children, fired.parent),
+    ] {
+        if count > 0 {
+            summary.record(count);
         }
     }
 }

@@ -52,6 +52,10 @@ impl Replica {
         match output {
             zab::Output::Listen => outputs.list.push(Output::Listen { role }),
             zab::Output::Connect { leader } => outputs.list.push(Output::Connect { role, leader }),
+            zab::Output::ListenForObservers => outputs.list.push(Output::ListenForObservers { role }),
+            zab::Output::ConnectToMaster { master } => {
+                outputs.list.push(Output::ConnectToMaster { role, master });
+            }
             zab::Output::SendSnapshot { link, then } => {
                 self.queue_image(link, outputs);
                 outputs
@@ -70,26 +74,15 @@ impl Replica {
             }
             zab::Output::TruncateLog { to } => self.replace_tree(Output::TruncateLog { to }, outputs),
             zab::Output::InstallSnapshot { link, .. } => self.want_image(link, outputs),
+            zab::Output::ConfigProposed(configs) => self.on_config_proposed(now, configs, outputs),
+            zab::Output::ConfigCommitted(configs) => self.on_config_committed(now, configs, outputs),
             zab::Output::Active { epoch } => self.activate(now, epoch, outputs),
             zab::Output::Request {
                 from,
-                server: _,
-                session,
-                cxid,
-                op,
-                body,
+                request,
                 ids,
-            } => {
-                let forwarded = Forwarded {
-                    from,
-                    session,
-                    cxid,
-                    op,
-                    body,
-                    ids,
-                };
-                self.on_forwarded(now, &forwarded);
-            }
+                has_moved,
+            } => self.on_forwarded(now, Forwarded::new(from, request, ids, has_moved)),
             zab::Output::LearnerPing { sessions, .. } => self.on_learner_ping(now, &sessions),
             zab::Output::Revalidate {
                 from,
@@ -100,7 +93,7 @@ impl Replica {
             zab::Output::Revalidated { session, valid } => {
                 self.on_revalidated(now, session, valid, outputs);
             }
-            zab::Output::SessionMoved { session } => self.drop_session(session, outputs),
+            zab::Output::SessionMoved { session } => self.on_session_moved(session, outputs),
             zab::Output::SyncReply => self.on_sync_reply(now, outputs),
             zab::Output::RoleEnded {
                 reason,

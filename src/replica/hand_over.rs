@@ -15,12 +15,13 @@ impl Replica {
     /// The server is asked to end.
     pub(super) fn on_stop(&mut self, now: Now, outputs: &mut Outputs) {
         self.set_serving(false, outputs);
+        self.end_read_only(outputs);
         let Ensemble::Member(member) = &mut self.ensemble else {
             return outputs.list.push(Output::Stopped);
         };
         let has_heir = match &member.zab {
             Zab::Leading(leader) if leader.is_active() => {
-                let verifier = &member.zab_config.verifier;
+                let verifier = member.zab_config.configs.committed().verifier();
                 let learners = leader.status().learners;
                 learners
                     .iter()
@@ -46,7 +47,7 @@ impl Replica {
             return outputs.list.push(Output::Stopped);
         };
         let status = leader.status();
-        let verifier = &member.zab_config.verifier;
+        let verifier = member.zab_config.configs.committed().verifier();
         let heirs = status.learners.iter().filter(|learner| {
             is_able(learner) && verifier.weight(server(learner)) > 0 && has_everything(&status, learner)
         });

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use crate::ids::{ConnId, Epoch, ServerId, Zxid};
 use crate::proto::connect::ConnectRequest;
 use crate::proto::quorum::QuorumPacket;
+use crate::quorum::configs::Configs;
 use crate::shared::{ClientRequest, ConnShared};
 use crate::tree::{DataTree, SnapshotHead};
 use crate::zab::{LinkId, LogEntry};
@@ -113,6 +114,11 @@ pub enum Output {
         /// The `currentEpoch` file.
         current: Epoch,
     },
+    /// A configuration is proposed. It has to be durable before anything that the log is given behind this,
+    /// and its members may connect.
+    ConfigProposed(Configs),
+    /// A configuration is in force: it is to be found at the next start, and this server is where it says.
+    ConfigCommitted(Configs),
     /// Report `LogFenced` behind everything that the log was given so far.
     FenceLog,
     /// Cut the log behind a transaction and report `TreeReplaced` or `CannotTruncate`.
@@ -146,6 +152,18 @@ pub enum Output {
         role: u64,
         /// The leader.
         leader: ServerId,
+    },
+    /// Accept observers on `observerMasterPort` until `ResetPeers`.
+    ListenForObservers {
+        /// The number of the role, for the events of these connections.
+        role: u64,
+    },
+    /// Connect to `observerMasterPort` of a voter.
+    ConnectToMaster {
+        /// The number of the role, for the events of this connection.
+        role: u64,
+        /// The voter.
+        master: ServerId,
     },
     /// Send packets to a peer.
     Send(LinkId, Bytes),

@@ -3,18 +3,20 @@
 
 use bytes::Bytes;
 
-use super::member::Owner;
+use super::member::{Asker, Owner};
 use super::write::Sessions;
 use super::{Ensemble, Outputs, Replica};
 use crate::clock::Now;
 use crate::ids::SessionId;
 use crate::mutants::{self, Mutant};
-use crate::prep::{PrepRequest, Prepared};
+use crate::prep::{PrepRequest, Prepared, ReconfigRequest};
 use crate::proto::acl::Id;
 use crate::proto::error_code::ErrorCode;
 use crate::proto::jute::Reader;
 use crate::proto::opcode::OpCode;
+use crate::proto::quorum::ForwardedRequest;
 use crate::proto::txn::TxnHeader;
+use crate::quorum::configs::Config;
 use crate::zab::{LinkId, Zab};
 
 /// A write that a learner forwards.
@@ -25,23 +27,41 @@ pub(super) struct Forwarded {
     pub op: i32,
     pub body: Bytes,
     pub ids: Vec<Id>,
+    /// An observer master says that the session is served by another server.
+    pub has_moved: bool,
+}
+
+impl Forwarded {
+    pub fn new(from: LinkId, request: ForwardedRequest, ids: Vec<Id>, has_moved: bool) -> Forwarded {
+        Forwarded {
+            from,
+            session: request.session,
+            cxid: request.cxid,
+            op: request.op,
+            body: request.body,
+            ids,
+            has_moved,
+        }
+    }
 }
 
 impl Replica {
     /// Every request becomes a transaction, be it one that refuses it: its learner waits for one.
-    pub(super) fn on_forwarded(&mut self, now: Now, request: &Forwarded) {
+    pub(super) fn on_forwarded(&mut self, now: Now, request: Forwarded) {
         if !self.leads() {
-            return;
+            return self.relay(request);
         }
+        let request = &request;
         let encoded = match OpCode::from_code(request.op) {
-            Some(OpCode::CreateSession) => self.create_session_for(now, request),
+            Some(_) if request.has_moved => Err(ErrorCode::SessionMoved),
+            Some(OpCode::CreateSession) => self.create_session_for(now, request).map(|txn| (txn, None)),
             // A check by itself is no transaction that anybody could read back; the others only servers make.
             Some(op) if op.is_write() && !op.is_internal() && op != OpCode::Check => {
                 self.prepare_forwarded(now, request, op)
             }
             Some(_) | None => Err(ErrorCode::Unimplemented),
         };
-        let encoded = encoded.unwrap_or_else(|error| {
+        let (encoded, config) = encoded.unwrap_or_else(|error| {
             let header = TxnHeader {
                 client_id: request.session,
                 cxid: request.cxid,
@@ -49,9 +69,13 @@ impl Replica {
                 time: now.wall_ms,
                 code: request.op,
             };
-            self.prep.prepare_refusal(header, error)
+            (self.prep.prepare_refusal(header, error), None)
         });
-        self.propose_as_leader(now, encoded);
+        self.report_exceeded(now);
+        match config {
+            Some(config) => self.propose_config(now, encoded, config),
+            None => self.propose_as_leader(now, encoded),
+        }
     }
 
     fn create_session_for(&mut self, now: Now, request: &Forwarded) -> Result<Vec<u8>, ErrorCode> {
@@ -59,6 +83,10 @@ impl Replica {
             .int()
             .map_err(|_| ErrorCode::MarshallingError)?;
         self.set_owner(request.session, Owner::Learner(request.from));
+        // What the learner forwards behind it finds the session.
+        let mut tracker = self.shared.sessions.lock();
+        tracker.add(request.session, timeout_ms, now.mono);
+        drop(tracker);
         let zxid = self.next_zxid();
         let tree = self.shared.tree.read();
         let (encoded, _) =
@@ -67,8 +95,15 @@ impl Replica {
         Ok(encoded)
     }
 
-    fn prepare_forwarded(&mut self, now: Now, request: &Forwarded, op: OpCode) -> Result<Vec<u8>, ErrorCode> {
+    /// The transaction, and the configuration if it makes one.
+    fn prepare_forwarded(
+        &mut self,
+        now: Now,
+        request: &Forwarded,
+        op: OpCode,
+    ) -> Result<(Vec<u8>, Option<Config>), ErrorCode> {
         let zxid = self.next_zxid();
+        let may_be_local = self.may_be_local_elsewhere(request.session);
         let Ensemble::Member(member) = &mut self.ensemble else {
             return Err(ErrorCode::Unimplemented);
         };
@@ -89,21 +124,43 @@ impl Replica {
             tracker: &tracker,
             owner: member.owners.get(&request.session).copied(),
             asking,
-            unknown: ErrorCode::SessionExpired,
+            unknown: Some(ErrorCode::SessionExpired).filter(|_| !may_be_local),
+            not_global: ErrorCode::SessionExpired,
         };
-        match self.prep.prepare(&tree, &sessions, &asked, zxid, now.wall_ms) {
+        let (mut config, time) = (None, now.wall_ms);
+        let prepared = match self.reconfig {
+            Some(rules) if op == OpCode::Reconfig => {
+                let judge = |asked: &ReconfigRequest| {
+                    let judged = config.insert(self.ensemble.judge(asked, rules, zxid)?);
+                    Ok(judged.text().clone())
+                };
+                self.prep
+                    .prepare_reconfig(&tree, &sessions, &asked, zxid, time, judge)
+            }
+            Some(_) | None => self.prep.prepare(&tree, &sessions, &asked, zxid, time),
+        };
+        match prepared {
             Prepared::Undecodable => Err(ErrorCode::MarshallingError),
-            Prepared::Txn { encoded, .. } => {
+            Prepared::Txn { encoded, error, .. } => {
                 if op == OpCode::CloseSession {
                     tracker.set_closing(request.session);
                 }
-                Ok(encoded)
+                Ok((encoded, config.filter(|_| error.is_none())))
             }
         }
     }
 
     /// A learner has heard from these sessions.
     pub(super) fn on_learner_ping(&mut self, now: Now, sessions: &[(SessionId, i32)]) {
+        if let Ensemble::Member(member) = &mut self.ensemble
+            && let Zab::Learning(learner) = &mut member.zab
+        {
+            // The leader is told with the next ping.
+            for (session, timeout_ms) in sessions {
+                learner.touch(*session, *timeout_ms);
+            }
+            return;
+        }
         let mut tracker = self.shared.sessions.lock();
         for (session, _) in sessions {
             tracker.touch(*session, now.mono);
@@ -119,6 +176,16 @@ impl Replica {
         timeout_ms: i32,
         outputs: &mut Outputs,
     ) {
+        if let Ensemble::Member(member) = &mut self.ensemble
+            && let Zab::Learning(learner) = &mut member.zab
+        {
+            learner.revalidate(session, timeout_ms, &mut member.zab_outputs);
+            let asker = Asker::Observer {
+                link: from,
+                timeout_ms,
+            };
+            return member.revalidating.push_back((session, asker));
+        }
         let is_alive = {
             let mut tracker = self.shared.sessions.lock();
             let is_alive = tracker.contains(session) && !tracker.is_closing(session);

@@ -11,7 +11,7 @@ use crate::proto::connect::ConnectRequest;
 use crate::proto::quorum::Handover;
 use crate::shared::ConnShared;
 use crate::tree::DataTree;
-use crate::zab::{self, CommittedLog, LinkId, LogEntry, Zab, ZabConfig};
+use crate::zab::{self, CommittedLog, LinkId, LogEntry, Masters, Zab, ZabConfig};
 
 /// What a member has to know of its ensemble, and what it found on its disk.
 pub struct MemberConfig {
@@ -21,6 +21,12 @@ pub struct MemberConfig {
     pub election: ElectionConfig,
     /// `leaderServes`: whether a leader has clients of its own.
     pub leader_serves: bool,
+    /// `observer.reconnectDelayMs`: an observer waits for a random part of it before it connects to the
+    /// leader, or goes round the observer masters again.
+    pub observer_reconnect_delay_ms: u64,
+    /// `observer.election.DelayMs`: an observer whose role has ended waits for a random part of it before it
+    /// looks for a leader.
+    pub observer_election_delay_ms: u64,
     /// The `acceptedEpoch` file.
     pub accepted_epoch: Epoch,
     /// The `currentEpoch` file.
@@ -35,7 +41,6 @@ pub(super) struct Member {
     pub election: Election,
     pub zab: Zab,
     pub zab_config: ZabConfig,
-    pub is_observer: bool,
     pub leader_serves: bool,
     /// Counts the roles: what comes from the connections of an earlier one is dropped.
     pub role: u64,
@@ -51,10 +56,11 @@ pub(super) struct Member {
     /// Said by the election and the role, and not done yet.
     pub election_outputs: Vec<election::Output>,
     pub zab_outputs: Vec<zab::Output>,
-    /// Of a leader: which server has each session. One that is not here has not been heard of yet.
+    /// Of a leader: which server has each session. One that is not here has not been heard of yet. Of a
+    /// follower: which observer behind it has a session, or that none has it any more.
     pub owners: HashMap<SessionId, Owner, foldhash::fast::FixedState>,
-    /// Of a learner: clients whose sessions the leader was asked about.
-    pub revalidating: VecDeque<(SessionId, ConnId, ConnectRequest)>,
+    /// Of a learner: sessions that the leader was asked about, and for whom.
+    pub revalidating: VecDeque<(SessionId, Asker)>,
     /// Of a learner: forwarded requests, by their xids, whose connections are gone. What comes of them must
     /// not be taken for the answer to a later request of the session.
     pub abandoned: BTreeMap<SessionId, VecDeque<i32>>,
@@ -70,6 +76,11 @@ pub(super) struct Member {
     pub up: BTreeSet<LinkId>,
     /// What is published is no longer true.
     pub is_stale: bool,
+    /// Of an observer: whom it connects to, from role to role.
+    pub masters: Masters,
+    pub observer_election_delay_ms: u64,
+    /// Of an observer whose role has ended: when it begins to look.
+    pub look_at: Option<Millis>,
     pub looking_since: Millis,
     pub election_ms: Option<u64>,
     pub active_since: Option<Millis>,
@@ -84,12 +95,22 @@ pub(super) enum Owner {
     Learner(LinkId),
 }
 
+/// Who waits for the leader's word on a session.
+pub(super) enum Asker {
+    /// A client of this server.
+    Client(ConnId, ConnectRequest),
+    /// An observer behind it, and the timeout that it asks for.
+    Observer { link: LinkId, timeout_ms: i32 },
+}
+
 /// What a member holds while it has no role.
 pub(super) struct Rest {
-    /// Ends where the tree does.
+    /// Ends where the tree does, with what is not applied.
     pub window: CommittedLog,
     /// Given to the log and not committed: with the log on disk they go to the tree.
     pub uncommitted: Vec<LogEntry>,
+    /// The end of the window that the tree does not have yet: it is on disk, and not known to be committed.
+    pub unapplied: Vec<LogEntry>,
     pub handover: Option<Handover>,
 }
 
@@ -113,7 +134,6 @@ pub(super) enum Replacement {
 impl Member {
     pub fn new(config: MemberConfig, now: Now, hash_seed: u64) -> Member {
         Member {
-            is_observer: config.election.is_observer,
             election: Election::new(config.election),
             zab: Zab::Looking,
             zab_config: config.zab,
@@ -123,6 +143,7 @@ impl Member {
             rest: Some(Rest {
                 window: config.committed_log,
                 uncommitted: Vec::new(),
+                unapplied: Vec::new(),
                 handover: None,
             }),
             needs_snapshot: config.is_damaged,
@@ -138,6 +159,9 @@ impl Member {
             handing_over: None,
             up: BTreeSet::new(),
             is_stale: false,
+            masters: Masters::new(config.observer_reconnect_delay_ms, hash_seed),
+            observer_election_delay_ms: config.observer_election_delay_ms,
+            look_at: None,
             looking_since: now.mono,
             election_ms: None,
             active_since: None,
@@ -168,6 +192,7 @@ impl Member {
             self.zab.next_deadline(),
             self.election.next_deadline(),
             self.handing_over,
+            self.look_at,
         ];
         deadlines.into_iter().flatten().min()
     }
@@ -199,6 +224,7 @@ impl Member {
 
     /// Whether it proposes.
     pub fn leads(&self) -> bool {
-        matches!(&self.zab, Zab::Leading(leader) if leader.is_active()) && self.handing_over.is_none()
+        let is_active = matches!(&self.zab, Zab::Leading(leader) if leader.is_active());
+        is_active && !self.is_leaving() && self.handing_over.is_none()
     }
 }

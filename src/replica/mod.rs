@@ -5,11 +5,17 @@
 //! learner its first part is the leader's: the request is forwarded, and comes back as a commit.
 
 mod apply;
+mod containers;
+mod early_acl;
 mod execute;
 mod hand_over;
 mod io;
 mod learner_requests;
+mod local_sessions;
 mod member;
+mod observer_requests;
+mod read_only;
+mod reconfig;
 mod reply;
 mod roles;
 mod sessions;
@@ -22,7 +28,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+pub use containers::ContainerConfig;
 pub use io::{Input, Output, Outputs, PeerEvent};
+pub use local_sessions::LocalSessions;
 pub use member::MemberConfig;
 
 use crate::auth::AuthConfig;
@@ -32,12 +40,15 @@ use crate::prep::{Prep, PrepConfig};
 use crate::prng::Prng;
 use crate::proto::error_code::ErrorCode;
 use crate::proto::opcode::OpCode;
+use crate::quorum::reconfig::Rules;
 use crate::quorum::verifier::QuorumVerifier;
 use crate::session::password::SessionIds;
 use crate::shared::{ClientRequest, ConnShared, Shared};
 use crate::zab::{self, Broadcast, Zab};
+use containers::ContainerManager;
+use local_sessions::Ended;
 use member::Member;
-use snapshots::SnapshotSchedule;
+use snapshots::{SnapshotSchedule, snapshot_bytes};
 
 /// What a replica has to know of the configuration.
 #[derive(Clone)]
@@ -48,10 +59,21 @@ pub struct ReplicaConfig {
     pub auth: AuthConfig,
     /// How requests become transactions.
     pub prep: PrepConfig,
-    /// Transactions between snapshots (`snapCount`).
-    pub snap_count: u64,
+    /// Transactions between snapshots (`snapCount`); `None`: by logged bytes against the tree.
+    pub snap_count: Option<u64>,
     /// Logged bytes between snapshots (`snapSizeLimitInKb`); `None` for no such rule.
     pub snap_size_limit: Option<u64>,
+    /// When containers and TTL nodes go.
+    pub containers: ContainerConfig,
+    /// What kind of session new clients get. Nothing to a server that stands alone.
+    pub local_sessions: LocalSessions,
+    /// How long a member looks for a leader before it serves read-only clients; `None` if it never does
+    /// (`readonlymode.enabled`).
+    pub read_only_after: Option<Millis>,
+    /// Whether a member looks at ACLs before it asks the leader (`enableEagerACLCheck`).
+    pub checks_acls_early: bool,
+    /// By which rules the membership may be changed; `None` unless `reconfigEnabled`.
+    pub reconfig: Option<Rules>,
 }
 
 /// One server's deciding part.
@@ -59,16 +81,26 @@ pub struct Replica {
     shared: Arc<Shared>,
     auth: AuthConfig,
     prep: Prep,
+    reconfig: Option<Rules>,
     ensemble: Ensemble,
     session_ids: SessionIds,
-    conns: BTreeMap<ConnId, Conn>,
+    /// Boxed: new ones come last, which leaves the map's leaves half empty.
+    conns: BTreeMap<ConnId, Box<Conn>>,
     conn_of_session: BTreeMap<SessionId, ConnId>,
+    server_id: ServerId,
+    local_sessions: LocalSessions,
+    ended: Ended,
+    checks_acls_early: bool,
+    read_only_after: Option<Millis>,
+    /// When it begins, unless a leader is found first.
+    read_only_at: Option<Millis>,
     /// Connections whose sync waits, oldest first: alone for these transactions, in an ensemble for the
     /// leader's answer ([`UNANSWERED`]).
     syncs: VecDeque<(Zxid, ConnId)>,
     /// No session expires before.
     expiry_resumes_at: Millis,
     snapshots: SnapshotSchedule,
+    containers: ContainerManager,
 }
 
 /// Whether there are others.
@@ -105,6 +137,13 @@ enum Pending {
         xid: i32,
         op: OpCode,
         received: Millis,
+        /// What is answered in place of any other error.
+        error: Option<ErrorCode>,
+    },
+    /// The end of a session that only this server knows.
+    End {
+        xid: i32,
+        received: Millis,
     },
     Read(ClientRequest),
     Sync {
@@ -115,6 +154,8 @@ enum Pending {
     },
     Refused {
         error: ErrorCode,
+        /// What the reply says; `None` for that of the state.
+        zxid: Option<Zxid>,
         xid: i32,
         op: OpCode,
         received: Millis,
@@ -133,6 +174,7 @@ impl Replica {
         let broadcast = Broadcast::new(config.server_id, verifier, last_zxid);
         let mut replica = Replica::build(shared, config, Ensemble::Alone(broadcast), now, seed);
         replica.adopt_sessions(now);
+        replica.containers.start(now.mono);
         replica
     }
 
@@ -140,25 +182,36 @@ impl Replica {
     pub fn member(
         shared: Arc<Shared>,
         config: ReplicaConfig,
-        member: MemberConfig,
+        mut member: MemberConfig,
         now: Now,
         seed: u64,
     ) -> Replica {
+        member.zab.reconfig_enabled = config.reconfig.is_some();
+        member.election.reconfig_enabled = config.reconfig.is_some();
         let member = Box::new(Member::new(member, now, seed));
         Replica::build(shared, config, Ensemble::Member(member), now, seed)
     }
 
     fn build(shared: Arc<Shared>, config: ReplicaConfig, ensemble: Ensemble, now: Now, seed: u64) -> Replica {
+        let snapshots = SnapshotSchedule::new(&config, snapshot_bytes(&shared.tree.read()), Prng::new(seed));
         Replica {
             auth: config.auth,
             prep: Prep::new(config.prep),
+            reconfig: config.reconfig,
             ensemble,
             session_ids: SessionIds::new(config.server_id, now.wall_ms as u64),
             conns: BTreeMap::new(),
             conn_of_session: BTreeMap::new(),
+            server_id: config.server_id,
+            local_sessions: config.local_sessions,
+            ended: Ended::default(),
+            checks_acls_early: config.checks_acls_early,
+            read_only_after: config.read_only_after,
+            read_only_at: None,
             syncs: VecDeque::new(),
             expiry_resumes_at: Millis(0),
-            snapshots: SnapshotSchedule::new(config.snap_count, config.snap_size_limit, Prng::new(seed)),
+            snapshots,
+            containers: ContainerManager::new(config.containers),
             shared,
         }
     }
@@ -203,17 +256,19 @@ impl Replica {
 
     /// When `Tick` is due next, on the monotonic clock.
     pub fn next_deadline(&self) -> Option<Millis> {
-        let sessions = match self.leads() {
-            true => {
-                let due = self.shared.sessions.lock().next_deadline();
-                due.map(|due| due.max(self.expiry_resumes_at))
-            }
+        let sessions = self.session_due().map(|due| due.max(self.expiry_resumes_at));
+        let containers = match self.leads() && self.takes_requests() {
+            true => self.containers.next_deadline(),
             false => None,
         };
-        let Ensemble::Member(member) = &self.ensemble else {
-            return sessions;
+        let member = match &self.ensemble {
+            Ensemble::Alone(_) => None,
+            Ensemble::Member(member) => member.next_deadline(),
         };
-        [sessions, member.next_deadline()].into_iter().flatten().min()
+        [sessions, containers, member, self.read_only_at]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// What it is in its ensemble; `None` alone.
@@ -248,7 +303,7 @@ impl Replica {
         match &mut self.ensemble {
             Ensemble::Alone(broadcast) => {
                 broadcast.on_log_durable(upto);
-                let committed = std::iter::from_fn(|| broadcast.pop_committed()).collect();
+                let committed = broadcast.take_committed();
                 self.apply_committed(now, committed, outputs);
             }
             Ensemble::Member(member) => member.step(now, zab::Input::LogDurable { upto }),
@@ -259,9 +314,12 @@ impl Replica {
         if let Ensemble::Member(member) = &mut self.ensemble {
             member.tick(now);
         }
+        self.look_if_due(now);
         self.settle_roles(now, outputs);
+        self.try_read_only(now);
+        self.expire_sessions(now, outputs);
         if self.leads() {
-            self.expire_sessions(now, outputs);
+            self.check_containers(now, outputs);
             self.publish();
         }
     }

@@ -50,7 +50,11 @@ fn put_body(out: &mut Vec<u8>, txn: &Txn<'_>, result: &TxnResult) {
             out.put_string(path);
             result.stat.unwrap_or_default().encode(out);
         }
-        Txn::SetData { .. } | Txn::SetAcl { .. } | Txn::Reconfig { .. } => {
+        Txn::Reconfig { data, .. } => {
+            out.put_buffer(*data);
+            result.stat.unwrap_or_default().encode(out);
+        }
+        Txn::SetData { .. } | Txn::SetAcl { .. } => {
             result.stat.unwrap_or_default().encode(out);
         }
         Txn::Delete { .. }

@@ -4,7 +4,6 @@
 //! and nothing of it comes later. Then the tree holds the whole log, committed or not, as after a restart.
 
 use std::mem;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::member::{Image, Replacement, Rest};
@@ -18,7 +17,7 @@ use crate::proto::txn;
 use crate::proto::vote::PeerState;
 use crate::quorum::members::Members;
 use crate::tree::DataTree;
-use crate::zab::{self, History, Leader, LinkId, LogEntry, Zab};
+use crate::zab::{self, History, Leader, LinkId, LogEntry, Standing, Zab};
 
 impl Replica {
     /// What only members of an ensemble are told.
@@ -86,7 +85,7 @@ impl Replica {
             PeerEvent::Packets(link, packets) => {
                 for packet in packets {
                     if packet.kind == PacketType::Ping {
-                        self.tell_who_is_alive(now);
+                        self.tell_who_is_alive(now, link);
                     }
                     let is_request = packet.kind == PacketType::Request;
                     if let Ensemble::Member(member) = &mut self.ensemble {
@@ -126,7 +125,7 @@ impl Replica {
         match output {
             election::Output::Notify { to, body } => outputs.list.push(Output::Notify { to, body }),
             election::Output::DialAll => outputs.list.push(Output::DialAll),
-            election::Output::Decided { state, vote } => self.begin_role(now, state, vote),
+            election::Output::Decided { state, vote } => self.begin_role(now, state, vote, outputs),
             election::Output::VoterLooking(server) => {
                 if let Ensemble::Member(member) = &mut self.ensemble
                     && let Zab::Leading(leader) = &mut member.zab
@@ -134,6 +133,8 @@ impl Replica {
                     leader.voter_looking(now.mono, server, &mut member.zab_outputs);
                 }
             }
+            election::Output::NewerConfig(config) => self.on_newer_config(now, config, outputs),
+            election::Output::ProposedConfig(config) => self.on_unseen_config(now, config, outputs),
             election::Output::MembersDiffer { from, theirs } => self.warn_of_members(from, &theirs),
             election::Output::AddressDiffers { from, theirs, ours } => tracing::warn!(
                 "server {0} says that it is {theirs}, but the server.{0} line of this server says {ours}: if \
@@ -152,12 +153,13 @@ impl Replica {
              server.N lines the same on all servers",
             from.0,
             member.zab_config.me.0,
-            Members::parse(&String::from_utf8_lossy(&member.zab_config.config_text)).unwrap_or_default()
+            member.zab_config.configs.committed().members()
         );
     }
 
     /// Looks for a leader with what is on disk, or takes up what the last one has said.
     pub(super) fn look(&mut self, now: Now) {
+        self.await_read_only(now);
         let Ensemble::Member(member) = &mut self.ensemble else {
             return;
         };
@@ -180,6 +182,10 @@ impl Replica {
                 election_epoch,
                 peer_epoch,
             }) => {
+                let election_epoch = match election_epoch {
+                    Handover::NEXT_ROUND => member.election.vote().election_epoch + 1,
+                    _ => election_epoch,
+                };
                 let vote = Vote {
                     leader,
                     zxid,
@@ -196,7 +202,9 @@ impl Replica {
         self.publish();
     }
 
-    fn begin_role(&mut self, now: Now, state: PeerState, vote: Vote) {
+    fn begin_role(&mut self, now: Now, state: PeerState, vote: Vote, outputs: &mut Outputs) {
+        self.end_read_only(outputs);
+        self.apply_rest();
         let tree_zxid = self.shared.tree.read().last_processed_zxid();
         let Ensemble::Member(member) = &mut self.ensemble else {
             return;
@@ -212,6 +220,7 @@ impl Replica {
         };
         let took = (now.mono - member.looking_since).0;
         member.election_ms = Some(took);
+        let masters = member.masters();
         let (config, out) = (member.zab_config.clone(), &mut member.zab_outputs);
         let word = match state {
             PeerState::Leading => "LEADING",
@@ -220,7 +229,7 @@ impl Replica {
         };
         tracing::info!(
             leader = vote.leader.0,
-            zxid = %vote.zxid,
+            zxid = %last,
             round = vote.election_epoch,
             "{word} - LEADER ELECTION TOOK - {took} ms"
         );
@@ -229,17 +238,13 @@ impl Replica {
             let leader = Leader::new(config, now.mono, history, rest.window, out);
             Zab::Leading(Box::new(leader))
         } else {
-            let role = (vote.leader, member.is_observer);
-            let asks_for_snapshot = member.needs_snapshot;
-            let learner = zab::Learner::new(
-                config,
-                now.mono,
-                history,
-                rest.window,
-                role,
-                asks_for_snapshot,
-                out,
-            );
+            let role = (vote.leader, masters);
+            let standing = match (member.is_damaged, member.needs_snapshot) {
+                (true, _) => Standing::Damaged,
+                (false, true) => Standing::NeedsSnapshot,
+                (false, false) => Standing::Whole,
+            };
+            let learner = zab::Learner::new(config, now.mono, history, rest.window, role, standing, out);
             Zab::Learning(Box::new(learner))
         };
         self.publish();
@@ -255,11 +260,12 @@ impl Replica {
         member.asked_at = now.mono;
         member.elect(now, election::Input::EpochJoined { epoch: epoch.0 });
         let leads = member.leads();
-        let is_serving = !leads || member.leader_serves;
+        let is_serving = (!leads || member.leader_serves) && !member.is_leaving();
         tracing::info!("epoch {} has begun; serving", epoch.0);
         if leads {
             self.adopt_sessions(now);
             self.close_orphans(now, outputs);
+            self.containers.start(now.mono);
         }
         self.set_serving(is_serving, outputs);
         self.publish();
@@ -285,18 +291,26 @@ impl Replica {
         self.close_conns(outputs);
         self.prep.clear();
         self.shared.sessions.lock().clear();
+        self.shared.local_sessions.lock().clear();
         self.snapshots.forget_waiting();
+        self.containers.stop();
         let Ensemble::Member(member) = &mut self.ensemble else {
             return;
         };
         let (window, uncommitted) = match mem::take(&mut member.zab) {
             Zab::Looking => return,
             Zab::Leading(leader) => leader.into_parts(),
-            Zab::Learning(learner) => learner.into_parts(),
+            Zab::Learning(mut learner) => {
+                if let Some(masters) = learner.take_masters() {
+                    member.masters = masters;
+                }
+                learner.into_parts()
+            }
         };
         member.rest = Some(Rest {
             window,
             uncommitted,
+            unapplied: Vec::new(),
             handover,
         });
         member.role += 1;
@@ -316,7 +330,7 @@ impl Replica {
         self.publish();
     }
 
-    fn close_conns(&mut self, outputs: &mut Outputs) {
+    pub(super) fn close_conns(&mut self, outputs: &mut Outputs) {
         for (id, conn) in mem::take(&mut self.conns) {
             conn.shared.outbox.close();
             self.forget_outstanding(conn.pending.len() + self.forget_questions(id));
@@ -335,17 +349,30 @@ impl Replica {
             return;
         };
         let Some(rest) = &mut member.rest else { return };
-        let uncommitted = mem::take(&mut rest.uncommitted);
-        if !uncommitted.is_empty() {
-            let shared = Arc::clone(&self.shared);
-            let mut tree = shared.tree.write();
-            for entry in uncommitted {
-                replay(&mut tree, &entry);
-                rest.window.push(entry);
-            }
+        rest.unapplied = mem::take(&mut rest.uncommitted);
+        for entry in &rest.unapplied {
+            rest.window.push(entry.clone());
+        }
+        if self.read_only_after.is_none() {
+            self.apply_rest();
         }
         if !mutants::is_on(Mutant::M6b) {
-            self.look(now);
+            self.look_after_pause(now);
+        }
+    }
+
+    /// The tree takes what is logged and nobody has said to be committed.
+    fn apply_rest(&mut self) {
+        let Ensemble::Member(member) = &mut self.ensemble else {
+            return;
+        };
+        let Some(rest) = &mut member.rest else { return };
+        if rest.unapplied.is_empty() {
+            return;
+        }
+        let mut tree = self.shared.tree.write();
+        for entry in rest.unapplied.drain(..) {
+            replay(&mut tree, &entry);
         }
     }
 
@@ -378,8 +405,8 @@ impl Replica {
         let zxid = tree.last_processed_zxid();
         if let Ensemble::Member(member) = &self.ensemble {
             // An image shows the leader's list; each server goes by its own.
-            let made_at = Zxid(member.zab_config.config_version);
-            tree.set_config(&member.zab_config.config_text, made_at, now.wall_ms);
+            let config = member.zab_config.configs.committed();
+            tree.set_config(config.text(), Zxid(config.version()), now.wall_ms);
         }
         let old = mem::replace(&mut *self.shared.tree.write(), *tree);
         outputs.list.push(Output::DropTree(Box::new(old)));
@@ -397,6 +424,7 @@ impl Replica {
             // The role ended while the log was at it.
             Some(rest) => {
                 rest.uncommitted.clear();
+                rest.unapplied.clear();
                 rest.window.reset(zxid);
             }
             None => member.step(now, zab::Input::SnapshotInstalled { zxid }),

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 
-use super::member::Owner;
+use super::member::{Asker, Owner};
 use super::{Conn, Ensemble, Outputs, Pending, Replica};
 use crate::clock::{Millis, Now};
 use crate::ids::{ConnId, SessionId, Zxid};
@@ -15,8 +15,9 @@ use crate::proto::connect::{ConnectRequest, ConnectResponse};
 use crate::proto::opcode::OpCode;
 use crate::proto::quorum::ForwardedRequest;
 use crate::session::password::{is_password, password};
+use crate::session::tracker::SessionTracker;
 use crate::shared::{ConnShared, Established};
-use crate::zab::Zab;
+use crate::zab::{LinkId, Zab};
 
 impl Replica {
     /// Sessions that the log knows start a fresh timeout. Ephemerals of sessions that it does not know are
@@ -52,7 +53,8 @@ impl Replica {
         request: &ConnectRequest,
         outputs: &mut Outputs,
     ) {
-        let is_serving = self.shared.is_serving.load(Relaxed);
+        let is_serving =
+            self.shared.is_serving.load(Relaxed) || self.is_read_only() && request.read_only == Some(true);
         // It was accepted under another role, which may have shown more than this one does.
         let is_ahead = request.last_zxid_seen > self.shared.tree.read().last_processed_zxid()
             && !mutants::is_on(Mutant::M14a);
@@ -64,17 +66,21 @@ impl Replica {
         let id = conn.id;
         conn.touch(now.mono);
         let session = request.session_id;
-        self.conns.insert(
-            id,
-            Conn {
-                shared: conn,
-                session,
-                came_at: Zxid::ZERO,
-                pending: VecDeque::new(),
-            },
-        );
-        if request.session_id == SessionId(0) {
+        let conn = Conn {
+            shared: conn,
+            session,
+            came_at: Zxid::ZERO,
+            pending: VecDeque::new(),
+        };
+        self.conns.insert(id, Box::new(conn));
+        if request.session_id == SessionId(0) && self.opens_local_sessions() {
+            self.open_local_session(now, id, request, outputs);
+        } else if request.session_id == SessionId(0) {
             self.open_session(now, id, request, outputs);
+        } else if self.is_local(session) {
+            self.renew_local_session(now, id, request, outputs);
+        } else if self.is_read_only() {
+            self.connect_read_only(now, id, request, outputs);
         } else if self.leads() {
             self.renew_session(now, id, request, outputs);
         } else {
@@ -113,21 +119,21 @@ impl Replica {
         }
     }
 
-    fn new_session_id(&mut self) -> SessionId {
+    pub(super) fn new_session_id(&mut self) -> SessionId {
         let tree = self.shared.tree.read();
-        let sessions = self.shared.sessions.lock();
         loop {
             let session = self.session_ids.next_id();
-            let is_taken = sessions.contains(session)
-                || tree.sessions().contains_key(&session)
-                || self.conn_of_session.contains_key(&session);
+            let is_taken = tree.sessions().contains_key(&session)
+                || self.conn_of_session.contains_key(&session)
+                || self.shared.sessions.lock().contains(session)
+                || self.shared.local_sessions.lock().contains(session);
             if !is_taken {
                 return session;
             }
         }
     }
 
-    fn forward_create_session(&mut self, session: SessionId, timeout_ms: i32) {
+    pub(super) fn forward_create_session(&mut self, session: SessionId, timeout_ms: i32) {
         let request = ForwardedRequest {
             session,
             cxid: 0,
@@ -167,11 +173,16 @@ impl Replica {
         if !is_password(session, &request.passwd) {
             return self.refuse_session(now, id, request, outputs);
         }
+        // The question gives the session to this server. What its former connection still holds back would
+        // come to the leader behind that, and be done even if the client has meanwhile gone on elsewhere
+        // (ZooKeeperServer.processConnectRequest ends that connection here, too).
+        self.drop_session(session, outputs);
         if let Ensemble::Member(member) = &mut self.ensemble
             && let Zab::Learning(learner) = &mut member.zab
         {
             learner.revalidate(session, request.timeout_ms, &mut member.zab_outputs);
-            member.revalidating.push_back((session, id, request.clone()));
+            let asker = Asker::Client(id, request.clone());
+            member.revalidating.push_back((session, asker));
         }
     }
 
@@ -186,10 +197,19 @@ impl Replica {
         let Ensemble::Member(member) = &mut self.ensemble else {
             return;
         };
-        let asked = member.revalidating.iter().position(|(id, ..)| *id == session);
-        let Some((_, id, request)) = asked.and_then(|at| member.revalidating.remove(at)) else {
+        let asked = member.revalidating.iter().position(|(id, _)| *id == session);
+        let Some((_, asker)) = asked.and_then(|at| member.revalidating.remove(at)) else {
             return;
         };
+        let (id, request) = match asker {
+            Asker::Client(id, request) => (id, request),
+            Asker::Observer { link, timeout_ms } => {
+                return self.answer_observer(link, session, timeout_ms, valid, outputs);
+            }
+        };
+        if valid {
+            self.take_from_observers(session);
+        }
         if !self.conns.contains_key(&id) {
             return;
         }
@@ -200,19 +220,10 @@ impl Replica {
     }
 
     /// The connection has the session from here on, and another that had it is ended.
-    fn renewed(&mut self, now: Now, id: ConnId, request: &ConnectRequest, outputs: &mut Outputs) {
+    pub(super) fn renewed(&mut self, now: Now, id: ConnId, request: &ConnectRequest, outputs: &mut Outputs) {
         let session = request.session_id;
-        if let Some(former) = self
-            .conn_of_session
-            .insert(session, id)
-            .filter(|former| *former != id)
-        {
-            self.abandon(former);
-            if let Some(former) = self.conns.get(&former) {
-                former.shared.outbox.close();
-                outputs.wake.push(Arc::clone(&former.shared));
-            }
-        }
+        self.drop_session(session, outputs);
+        self.conn_of_session.insert(session, id);
         if let Ensemble::Member(member) = &self.ensemble
             && let Zab::Learning(learner) = &member.zab
             && let Some(conn) = self.conns.get_mut(&id)
@@ -222,18 +233,24 @@ impl Replica {
         if let Some(held_back) = self.shared.line_limiters.renewed_sessions.admit(now.mono) {
             tracing::info!(%session, "session renewed{held_back}");
         }
-        let read_only = request.read_only.map(|_| false);
+        let read_only = request.read_only.map(|_| self.is_read_only());
         self.connected(id, session, request.timeout_ms, read_only, outputs);
     }
 
-    fn refuse_session(&mut self, now: Now, id: ConnId, request: &ConnectRequest, outputs: &mut Outputs) {
+    pub(super) fn refuse_session(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        request: &ConnectRequest,
+        outputs: &mut Outputs,
+    ) {
         let Some(conn) = self.conns.get(&id) else { return };
         if let Some(held_back) = self.shared.line_limiters.refused_sessions.admit(now.mono) {
             tracing::info!(session = %request.session_id, peer = %conn.shared.peer,
                 "session refused: unknown, expired, or a wrong password{held_back}");
         }
         let response = ConnectResponse {
-            read_only: request.read_only.map(|_| false),
+            read_only: request.read_only.map(|_| self.is_read_only()),
             ..ConnectResponse::default()
         };
         conn.shared.outbox.push_reply(|out| response.encode_frame(out));
@@ -266,7 +283,7 @@ impl Replica {
         if conn
             .shared
             .outbox
-            .push_connected(established, |out| response.encode_frame(out))
+            .push_connected(|out| response.encode_frame(out))
         {
             outputs.wake.push(Arc::clone(&conn.shared));
         }
@@ -290,6 +307,9 @@ impl Replica {
         self.forget_outstanding(conn.pending.len() + self.forget_questions(id));
         if has_session {
             self.conn_of_session.remove(&conn.session);
+            if self.is_local(conn.session) {
+                return self.leave_local_session(&conn);
+            }
             self.touch_as_learner(&conn);
             let mut sessions = self.shared.sessions.lock();
             if sessions.contains(conn.session) && !sessions.is_closing(conn.session) {
@@ -298,10 +318,29 @@ impl Replica {
         }
     }
 
+    /// When a session that this server sees to is due next.
+    pub(super) fn session_due(&self) -> Option<Millis> {
+        let global = match self.leads() {
+            true => self.shared.sessions.lock().next_deadline(),
+            false => None,
+        };
+        let local = match self.opens_local_sessions() {
+            true => self.shared.local_sessions.lock().next_deadline(),
+            false => None,
+        };
+        [global, local].into_iter().flatten().min()
+    }
+
     /// Ends the sessions that were not heard of for their timeout. Requests only note the time on their
     /// connection; it is looked at here, once per session and timeout.
     pub(super) fn expire_sessions(&mut self, now: Now, outputs: &mut Outputs) {
         if self.is_behind(now) {
+            return;
+        }
+        if self.opens_local_sessions() {
+            self.expire_local_sessions(now, outputs);
+        }
+        if !self.leads() {
             return;
         }
         let due = self.shared.sessions.lock().due(now.mono);
@@ -309,33 +348,40 @@ impl Replica {
             if !self.leads() {
                 return;
             }
-            let conn = self
-                .conn_of_session
-                .get(&session)
-                .and_then(|conn| self.conns.get(conn));
-            let mut sessions = self.shared.sessions.lock();
-            let timeout = Millis(sessions.timeout(session).unwrap_or(0).max(0) as u64);
-            if let Some(heard) = conn.map(|conn| conn.shared.last_heard())
-                && heard + timeout > now.mono
-            {
-                sessions.touch(session, heard);
-                continue;
+            let shared = Arc::clone(&self.shared);
+            if self.has_expired(now, &mut shared.sessions.lock(), session) {
+                self.propose_close(now, session, outputs);
             }
-            drop(sessions);
-            if let Some(held_back) = self.shared.line_limiters.expired_sessions.admit(now.mono) {
-                let timeout_ms = timeout.0;
-                tracing::info!("Expiring session {session}, timeout of {timeout_ms}ms exceeded{held_back}");
-            }
-            self.shared.metrics.stale_sessions_expired.add(1);
-            self.propose_close(now, session, outputs);
         }
+    }
+
+    /// Whether nothing was heard of a session that is due; if something was, it is touched.
+    pub(super) fn has_expired(&self, now: Now, sessions: &mut SessionTracker, session: SessionId) -> bool {
+        let conn = self
+            .conn_of_session
+            .get(&session)
+            .and_then(|conn| self.conns.get(conn));
+        let timeout = Millis(sessions.timeout(session).unwrap_or(0).max(0) as u64);
+        if let Some(heard) = conn.map(|conn| conn.shared.last_heard())
+            && heard + timeout > now.mono
+        {
+            sessions.touch(session, heard);
+            return false;
+        }
+        if let Some(held_back) = self.shared.line_limiters.expired_sessions.admit(now.mono) {
+            let timeout_ms = timeout.0;
+            tracing::info!("Expiring session {session}, timeout of {timeout_ms}ms exceeded{held_back}");
+        }
+        self.shared.metrics.stale_sessions_expired.add(1);
+        true
     }
 
     /// Whether this process has stood still past a deadline, as one that was stopped or starved: what was
     /// heard from sessions meanwhile may still be on its way through it, and has a moment to come.
     fn is_behind(&mut self, now: Now) -> bool {
-        let due = self.shared.sessions.lock().next_deadline();
-        let late_since = due.map(|due| due.max(self.expiry_resumes_at) + STANDSTILL);
+        let late_since = self
+            .session_due()
+            .map(|due| due.max(self.expiry_resumes_at) + STANDSTILL);
         if late_since.is_some_and(|at| now.mono > at) {
             self.expiry_resumes_at = now.mono + STANDSTILL;
         }
@@ -349,18 +395,27 @@ impl Replica {
             // The entries stay: the leader's answers come in the order of the questions.
             Ensemble::Member(member) => {
                 let asked = member.revalidating.iter();
-                asked.filter(|(_, conn, _)| *conn == id).count()
+                asked
+                    .filter(|(_, asker)| matches!(asker, Asker::Client(conn, _) if *conn == id))
+                    .count()
             }
         }
     }
 
     /// A learner is asked which sessions are alive: those that were heard from since it was last asked.
-    pub(super) fn tell_who_is_alive(&mut self, now: Now) {
-        let Ensemble::Member(member) = &mut self.ensemble else {
-            return;
+    pub(super) fn tell_who_is_alive(&mut self, now: Now, asking: LinkId) {
+        let is_asked = match &self.ensemble {
+            Ensemble::Alone(_) => false,
+            Ensemble::Member(member) => match &member.zab {
+                Zab::Learning(learner) => learner.is_from_leader(asking),
+                Zab::Looking | Zab::Leading(_) => false,
+            },
         };
-        if let Zab::Learning(_) = member.zab {
-            self.conns.values().for_each(|conn| member.touch(&conn.shared));
+        if !is_asked {
+            return;
+        }
+        self.touch_global_sessions();
+        if let Ensemble::Member(member) = &mut self.ensemble {
             member.asked_at = now.mono;
         }
     }

@@ -3,14 +3,17 @@
 
 use std::collections::VecDeque;
 
-use super::{Ensemble, Output, Outputs, Replica};
+use super::{Ensemble, Output, Outputs, Replica, ReplicaConfig};
 use crate::prng::Prng;
+use crate::tree::DataTree;
 use crate::zab::{LinkId, Zab};
 
-/// When the next snapshot is due (SyncRequestProcessor.shouldSnapshot): the random half keeps the members of
-/// an ensemble from taking theirs at the same time.
+/// When the next snapshot is due. With a `snapCount` as in Apache (SyncRequestProcessor.shouldSnapshot),
+/// without one when the log has grown by one and a half to two times what a snapshot would have: so less is
+/// written to snapshots than to logs, and what a restart replays stays in proportion to what it loads. The
+/// random part keeps the members of an ensemble from taking theirs at the same time.
 pub(super) struct SnapshotSchedule {
-    txns_max: u64,
+    txns_max: Option<u64>,
     bytes_max: Option<u64>,
     txns_due: u64,
     bytes_due: u64,
@@ -33,10 +36,10 @@ enum Walk {
 }
 
 impl SnapshotSchedule {
-    pub fn new(txns_max: u64, bytes_max: Option<u64>, prng: Prng) -> SnapshotSchedule {
+    pub fn new(config: &ReplicaConfig, tree_bytes: u64, prng: Prng) -> SnapshotSchedule {
         let mut schedule = SnapshotSchedule {
-            txns_max: txns_max.max(2),
-            bytes_max,
+            txns_max: config.snap_count,
+            bytes_max: config.snap_size_limit,
             txns_due: 0,
             bytes_due: 0,
             txns: 0,
@@ -45,7 +48,7 @@ impl SnapshotSchedule {
             running: None,
             waiting: VecDeque::new(),
         };
-        schedule.draw();
+        schedule.draw(tree_bytes);
         schedule
     }
 
@@ -60,33 +63,51 @@ impl SnapshotSchedule {
         self.waiting.clear();
     }
 
-    fn draw(&mut self) {
-        let half = self.txns_max / 2;
-        self.txns_due = half + self.prng.below(half.max(1));
-        let half = self.bytes_max.map_or(u64::MAX, |bytes| bytes / 2);
-        self.bytes_due = half.saturating_add(self.prng.below(half.max(1)));
+    /// `tree_bytes`: of a snapshot, were it taken now.
+    fn draw(&mut self, tree_bytes: u64) {
+        self.txns_due = self
+            .txns_max
+            .map_or(u64::MAX, |txns| self.between(txns.max(2) / 2));
+        self.bytes_due = self.between(self.bytes_max.unwrap_or(u64::MAX) / 2);
+        if self.txns_max.is_none() {
+            let half = tree_bytes.max(LOG_BYTES_MIN) / 2;
+            let like_tree = 3 * half + self.prng.below(half.max(1));
+            self.bytes_due = self.bytes_due.min(like_tree);
+        }
         (self.txns, self.bytes) = (0, 0);
     }
 
-    /// Counts a logged transaction. True when it is the last of its log file.
-    fn count(&mut self, bytes: usize) -> bool {
-        self.txns += 1;
-        self.bytes = self.bytes.saturating_add(bytes as u64);
-        let is_due = self.txns > self.txns_due || self.bytes > self.bytes_due;
-        if is_due {
-            self.draw();
-        }
-        is_due
+    /// From `least` to its double.
+    fn between(&mut self, least: u64) -> u64 {
+        least + self.prng.below(least.max(1))
+    }
+
+    /// Counts transactions that are in the log, and no snapshot holds.
+    pub fn add(&mut self, txns: u64, bytes: u64) {
+        self.txns += txns;
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+
+    pub fn is_due(&self) -> bool {
+        self.txns > self.txns_due || self.bytes > self.bytes_due
     }
 }
 
 impl Replica {
+    /// The start replayed so much of the log: it counts as logged since the last snapshot. Otherwise a server
+    /// that is often started would replay more each time.
+    pub fn count_replayed(&mut self, txns: u64, bytes: u64) {
+        self.snapshots.add(txns, bytes);
+    }
+
     /// A transaction was given to the log: after some of them a new file begins, and a snapshot is taken. The
     /// tree shows nothing but what is committed only while this server serves, so others take none.
     pub(super) fn count_logged(&mut self, bytes: usize, outputs: &mut Outputs) {
-        if !self.snapshots.count(bytes) {
+        self.snapshots.add(1, bytes as u64);
+        if !self.snapshots.is_due() {
             return;
         }
+        self.snapshots.draw(snapshot_bytes(&self.shared.tree.read()));
         outputs.list.push(Output::RollLog);
         let is_under_way =
             self.snapshots.running == Some(Walk::Own) || self.snapshots.waiting.contains(&Walk::Own);
@@ -122,13 +143,26 @@ impl Replica {
         outputs.list.push(match walk {
             Walk::Own => Output::TakeSnapshot(head),
             Walk::Image(link) => {
-                if let Ensemble::Member(member) = &self.ensemble
-                    && let Zab::Leading(leader) = &member.zab
-                {
-                    head.zxid = head.zxid.max(leader.least_image_zxid(link));
+                if let Ensemble::Member(member) = &self.ensemble {
+                    head.zxid = head.zxid.max(match &member.zab {
+                        Zab::Leading(leader) => leader.least_image_zxid(link),
+                        Zab::Learning(learner) => learner.least_image_zxid(link),
+                        Zab::Looking => head.zxid,
+                    });
                 }
                 Output::SendImage { link, head }
             }
         });
     }
 }
+
+/// About so many bytes has a snapshot of the tree.
+pub(super) fn snapshot_bytes(tree: &DataTree) -> u64 {
+    tree.approximate_data_size() + tree.node_count() as u64 * NODE_RECORD_BYTES
+}
+
+/// A node's record in a snapshot without its path and data: two lengths, the ACL's number, the stat.
+const NODE_RECORD_BYTES: u64 = 4 + 4 + 8 + 60;
+
+/// A smaller tree counts as so much: its log is replayed in a fraction of a second all the same.
+pub(super) const LOG_BYTES_MIN: u64 = 16 * 1024 * 1024;

@@ -1,5 +1,7 @@
 //! What the server is in its ensemble, for those who ask.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use super::{Ensemble, Replica};
 use crate::shared::{LeadingStatus, LearnerLine, Mode, RoleStatus, ZabState};
 use crate::zab::{LeaderStatus, LearnerState, Zab};
@@ -20,16 +22,22 @@ impl Replica {
             active_since_ms: member.active_since.map(|at| at.0),
             election_ms: member.election_ms,
             leading: None,
+            observer_master: None,
+            synced_observers: None,
         };
         match &member.zab {
+            Zab::Looking if self.shared.is_read_only.load(Relaxed) => status.mode = Mode::ReadOnly,
             Zab::Looking => {}
             Zab::Learning(learner) => {
                 let (leader, state) = learner.status();
-                status.mode = match member.is_observer {
+                status.mode = match member.is_observer() {
                     true => Mode::Observer,
                     false => Mode::Follower,
                 };
-                status.leader = Some(leader);
+                status.observer_master = learner.master();
+                // Whom a follower follows it says to nobody, and the election may have named an earlier one.
+                status.leader = Some(leader).filter(|_| status.observer_master.is_none());
+                status.synced_observers = learner.synced_observers();
                 status.state = match state {
                     LearnerState::Discovery => ZabState::Discovery,
                     LearnerState::Synchronization => ZabState::Synchronization,

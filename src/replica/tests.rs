@@ -4,6 +4,7 @@ pub(crate) mod harness;
 #[path = "../../tests/world/mod.rs"]
 pub(crate) mod world;
 
+mod containers;
 mod ensemble;
 mod events;
 mod order;

@@ -9,10 +9,11 @@ use super::{Ensemble, Input, Outputs, Pending, Replica, UNANSWERED};
 use crate::clock::Now;
 use crate::ids::{ConnId, SessionId, Zxid};
 use crate::mutants::{self, Mutant};
-use crate::prep::{self, PrepRequest, Prepared, SessionCheck};
+use crate::prep::{self, PrepRequest, Prepared, ReconfigRequest, SessionCheck};
 use crate::proto::error_code::ErrorCode;
 use crate::proto::opcode::OpCode;
 use crate::proto::quorum::ForwardedRequest;
+use crate::quorum::configs::Config;
 use crate::session::tracker::SessionTracker;
 use crate::shared::ClientRequest;
 use crate::zab::{LogEntry, Zab};
@@ -25,20 +26,28 @@ pub(super) struct Sessions<'a> {
     /// Where the request comes from.
     pub asking: Owner,
     /// What a session is told that nobody knows: a standalone server and a leader differ
-    /// (LeaderSessionTracker.checkSession).
-    pub unknown: ErrorCode,
+    /// (LeaderSessionTracker.checkSession). `None` for one that may be known to its own server only.
+    pub unknown: Option<ErrorCode>,
+    /// What an ephemeral is refused with whose session the ensemble does not know.
+    pub not_global: ErrorCode,
 }
 
 impl SessionCheck for Sessions<'_> {
     fn check(&self, session: SessionId) -> Option<ErrorCode> {
-        if !self.tracker.contains(session) {
-            return Some(self.unknown);
-        }
-        if self.tracker.is_closing(session) {
-            return Some(ErrorCode::SessionExpired);
+        match self.tracker.closing(session) {
+            None => return self.unknown,
+            Some(true) => return Some(ErrorCode::SessionExpired),
+            Some(false) => {}
         }
         let is_elsewhere = self.owner.is_some_and(|owner| owner != self.asking);
         (is_elsewhere && !mutants::is_on(Mutant::M14b)).then_some(ErrorCode::SessionMoved)
+    }
+
+    fn check_global(&self, session: SessionId) -> Option<ErrorCode> {
+        match self.tracker.contains(session) {
+            true => self.check(session),
+            false => Some(self.not_global),
+        }
     }
 }
 
@@ -50,14 +59,36 @@ impl Replica {
             return self.forget_outstanding(1);
         }
         let conn = request.conn;
-        let pending = if request.op == OpCode::Sync {
+        let pending = if self.is_read_only() && request.op.needs_leader() {
+            Pending::Refused {
+                error: ErrorCode::NotReadOnly,
+                zxid: None,
+                xid: request.xid,
+                op: request.op,
+                received: request.received,
+            }
+        } else if request.op == OpCode::Sync {
             self.sync_requested(&request)
+        } else if request.op == OpCode::CloseSession && self.is_local(request.session) {
+            self.shared.local_sessions.lock().set_closing(request.session);
+            Pending::End {
+                xid: request.xid,
+                received: request.received,
+            }
         } else if !request.op.is_write() {
             Pending::Read(request)
+        } else if let Some(error) = self.refuse_early(&request) {
+            Pending::Refused {
+                error,
+                zxid: Some(Zxid::ZERO),
+                xid: request.xid,
+                op: request.op,
+                received: request.received,
+            }
         } else if self.leads() {
             self.propose_request(now, &request, outputs)
         } else {
-            self.forward(now, &request)
+            self.forward(now, &request, outputs)
         };
         let Some(state) = self.conns.get_mut(&conn) else {
             return;
@@ -70,10 +101,13 @@ impl Replica {
     }
 
     /// Not while there is no role, nor when this leader is about to end.
-    fn takes_requests(&self) -> bool {
+    pub(super) fn takes_requests(&self) -> bool {
         match &self.ensemble {
             Ensemble::Alone(_) => true,
-            Ensemble::Member(member) => self.is_active() && member.handing_over.is_none(),
+            Ensemble::Member(member) => {
+                let is_serving = self.is_active() || self.is_read_only();
+                is_serving && member.handing_over.is_none() && !member.is_leaving()
+            }
         }
     }
 
@@ -120,7 +154,10 @@ impl Replica {
     }
 
     fn propose_request(&mut self, now: Now, request: &ClientRequest, outputs: &mut Outputs) -> Pending {
+        let refusal = self.before_local_write(now, request, outputs);
+        let is_local = self.is_local(request.session);
         let zxid = self.next_zxid();
+        let mut config = None;
         let prepared = {
             let tree = self.shared.tree.read();
             let tracker = self.shared.sessions.lock();
@@ -137,35 +174,66 @@ impl Replica {
                 owner: None,
                 asking: Owner::Here,
                 unknown: match &self.ensemble {
-                    Ensemble::Alone(_) => ErrorCode::UnknownSession,
-                    Ensemble::Member(_) => ErrorCode::SessionExpired,
+                    Ensemble::Alone(_) => Some(ErrorCode::UnknownSession),
+                    Ensemble::Member(_) => Some(ErrorCode::SessionExpired).filter(|_| !is_local),
                 },
+                not_global: refusal.unwrap_or(ErrorCode::SessionExpired),
             };
-            self.prep.prepare(&tree, &sessions, &asked, zxid, now.wall_ms)
+            match self.reconfig {
+                Some(rules) if request.op == OpCode::Reconfig => {
+                    let judge = |asked: &ReconfigRequest| {
+                        let judged = config.insert(self.ensemble.judge(asked, rules, zxid)?);
+                        Ok(judged.text().clone())
+                    };
+                    let time = now.wall_ms;
+                    self.prep
+                        .prepare_reconfig(&tree, &sessions, &asked, zxid, time, judge)
+                }
+                Some(_) | None => self.prep.prepare(&tree, &sessions, &asked, zxid, now.wall_ms),
+            }
         };
+        self.report_exceeded(now);
         let (xid, op, received) = (request.xid, request.op, request.received);
         match prepared {
             Prepared::Undecodable => self.refuse(now, request),
-            Prepared::Txn { encoded, .. } => {
+            Prepared::Txn { encoded, error, .. } => {
                 if op == OpCode::CloseSession {
                     self.shared.sessions.lock().set_closing(request.session);
                 }
-                self.propose(now, encoded, outputs);
+                match config.filter(|_| error.is_none()) {
+                    Some(config) => self.propose_config(now, encoded, config),
+                    None => self.propose(now, encoded, outputs),
+                }
                 Pending::Write {
                     zxid: Some(zxid),
                     xid,
                     op,
                     received,
+                    error: None,
                 }
             }
         }
     }
 
+    /// Tells the operators which limits were gone over by what was prepared last.
+    pub(super) fn report_exceeded(&mut self, now: Now) {
+        for exceeded in self.prep.take_exceeded() {
+            if exceeded.is_hard {
+                let counters = &self.shared.metrics.quota_exceeded_error_per_namespace;
+                counters.add(&exceeded.namespace, 1);
+            }
+            if let Some(held_back) = self.shared.line_limiters.exceeded_quotas.admit(now.mono) {
+                tracing::warn!("{exceeded}{held_back}");
+            }
+        }
+    }
+
     /// Hands a write to the leader. What comes of it is committed with the same session and xid.
-    fn forward(&mut self, now: Now, request: &ClientRequest) -> Pending {
+    fn forward(&mut self, now: Now, request: &ClientRequest, outputs: &mut Outputs) -> Pending {
         if request.op == OpCode::Check || !prep::is_decodable(request.op, &request.body) {
             return self.refuse(now, request);
         }
+        let error = self.before_local_write(now, request, outputs);
         let forwarded = ForwardedRequest {
             session: request.session,
             cxid: request.xid,
@@ -182,6 +250,7 @@ impl Replica {
             xid: request.xid,
             op: request.op,
             received: request.received,
+            error,
         }
     }
 
@@ -189,6 +258,7 @@ impl Replica {
         self.log_refusal(now, request);
         Pending::Refused {
             error: ErrorCode::MarshallingError,
+            zxid: None,
             xid: request.xid,
             op: request.op,
             received: request.received,
@@ -247,6 +317,21 @@ impl Replica {
         leader.propose(now.mono, entry, &mut member.zab_outputs);
     }
 
+    /// The same for a transaction that makes this the configuration.
+    pub(super) fn propose_config(&mut self, now: Now, encoded: Vec<u8>, config: Config) {
+        let Ensemble::Member(member) = &mut self.ensemble else {
+            return;
+        };
+        let Zab::Leading(leader) = &mut member.zab else {
+            return;
+        };
+        let entry = LogEntry {
+            zxid: leader.next_zxid(),
+            encoded: Bytes::from(encoded),
+        };
+        leader.propose_config(now.mono, entry, config, &mut member.zab_outputs);
+    }
+
     /// A connection has given up its session: what it has forwarded is not to be taken for the requests of
     /// the next one.
     pub(super) fn abandon(&mut self, id: ConnId) {
@@ -258,6 +343,7 @@ impl Replica {
             Pending::Write { zxid: None, xid, .. } => Some(*xid),
             Pending::Write { .. }
             | Pending::Connect { .. }
+            | Pending::End { .. }
             | Pending::Read(_)
             | Pending::Sync { .. }
             | Pending::Refused { .. } => None,

@@ -2,12 +2,13 @@
 
 use std::hash::{BuildHasher, Hasher};
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread::{JoinHandle, available_parallelism};
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle as Task;
 
@@ -15,23 +16,28 @@ use super::client_task::ClientContext;
 use super::clock::Clock;
 use super::core_thread::{self, CoreHandle, CoreLinks};
 use super::four_letter::FourLetterAnswers;
+use super::in_force::InForce;
+use super::loading_disk::LoadingDisk;
 use super::log_thread::{self, LogSetup};
 use super::os_disk::OsDisk;
 use super::peer_quorum::PeerQuorum;
 use super::report::Report;
 use super::snapshot_thread::{self, PurgeSchedule};
 use super::start_error::StartError;
+use super::wakes::Wakes;
 use super::workers::{AcceptConfig, Workers};
-use super::{ensemble, four_letter, listen};
+use super::{client_port, ensemble, listen};
 use crate::auth::{AuthConfig, DigestAlg};
-use crate::client::ClientConfig;
 use crate::client::four_letter::{Conf, Whitelist};
-use crate::clock::Millis;
+use crate::client::{AdmissionConfig, ClientConfig};
+use crate::clock::{Millis, Now};
 use crate::config::ServerConfig;
 use crate::config::server_config::{self, FourLetterConfig, SnapshotCompression};
 use crate::ids::ServerId;
 use crate::prep::PrepConfig;
-use crate::replica::{Replica, ReplicaConfig};
+use crate::quorum::reconfig::Rules;
+use crate::replica::{ContainerConfig, LocalSessions, Replica, ReplicaConfig};
+use crate::session::ConnectionThrottle;
 use crate::session::tracker::SessionTracker;
 use crate::shared::Shared;
 use crate::storage::data_dir::{self, DataDirLock};
@@ -74,33 +80,22 @@ impl Running {
 
 /// Opens the port and the data directory, recovers, and starts every thread.
 pub async fn start(config: &ServerConfig) -> Result<Running, StartError> {
-    let clock = Clock::start();
-    let seed = random_seed();
+    let (clock, seed) = (Clock::start(), random_seed());
     let storage = storage_config(config);
     let lock = data_dir::open(&OsDisk, &storage).map_err(StartError::DataDir)?;
+    let dynamic_files = ensemble::dynamic_files(config)?;
     let listener = listen::client_listener(&config.client_port)?;
-    let is_member = config.ensemble.is_distributed();
-    let Found {
-        mut recovered,
-        epochs,
-        damage,
-    } = find_history(config, &storage, seed, clock)?;
-    let is_damaged = damage.is_some();
-    let shared = shared_state(config, &mut recovered, damage, seed);
+    let mut found = find_history(config, &storage, seed, clock)?;
+    let (epochs, is_damaged) = (found.epochs, found.damage.is_some());
+    let shared = shared_state(config, &mut found, seed, clock.now().mono);
     let (core, inbox) = core_thread::channel();
+    let is_member = config.ensemble.is_distributed();
     let (peers, quorum) = match is_member {
-        true => {
-            let (peers, quorum) = ensemble::connect(config, &storage, &core, seed).await?;
-            (Some(peers), Some(quorum))
-        }
-        false => (None, None),
-    };
-    let member = is_member.then(|| ensemble::member_config(config, epochs, recovered, is_damaged));
-    let (settings, now) = (replica_config(config, seed), clock.now());
-    let replica = match member {
-        Some(member) => Replica::member(Arc::clone(&shared), settings, member, now, seed),
-        None => Replica::new(Arc::clone(&shared), settings, now, seed),
-    };
+        true => Some(ensemble::connect(config, &storage, &core, seed).await?),
+        false => None,
+    }
+    .unzip();
+    let replica = replica(config, &shared, found, seed, clock.now());
     let (log, log_thread) = {
         let setup = LogSetup {
             disk: OsDisk,
@@ -108,6 +103,7 @@ pub async fn start(config: &ServerConfig) -> Result<Running, StartError> {
             epochs,
             hash_seed: seed,
             is_damaged,
+            dynamic_files,
             warning_threshold_ms: config.storage.fsync_warning_threshold_ms.into(),
         };
         log_thread::spawn(setup, core.clone(), Arc::clone(&shared), clock)?
@@ -117,17 +113,23 @@ pub async fn start(config: &ServerConfig) -> Result<Running, StartError> {
         snapshot_thread::spawn(OsDisk, storage, purge, core.clone(), for_snapshots, clock)?;
     let (serving_sender, serving) = watch::channel(false);
     let (ended, core_ended) = oneshot::channel();
-    let beats = Arc::new(AtomicU64::new(0));
+    let (beats, in_force) = (Arc::new(AtomicU64::new(0)), InForce::new(config));
+    let (client_port, port_changes) = client_port::handle(config);
+    let wakes = Wakes::new(client_threads());
     let links = CoreLinks {
         log,
         snapshots,
         peers,
         serving: serving_sender,
+        client_port,
+        in_force: in_force.clone(),
+        wakes: Arc::clone(&wakes),
         beats: Arc::clone(&beats),
         _ended: ended,
     };
     let core_thread = core_thread::spawn(replica, inbox, links, clock)?;
-    let accept = accept(listener, start_workers(config, &shared, &core, clock)?)?;
+    let workers = start_workers(config, &shared, &core, in_force, wakes, clock)?;
+    let accept = client_port::accept(listener, workers, port_changes)?;
     Ok(Running {
         core,
         accept,
@@ -158,7 +160,7 @@ fn find_history(
     clock: Clock,
 ) -> Result<Found, StartError> {
     let is_member = config.ensemble.is_distributed();
-    let mut found = match recovery::recover(&OsDisk, storage, seed) {
+    let mut found = match recovery::recover(&LoadingDisk::new(clock), storage, seed) {
         Ok(recovered) => {
             report(&recovered, clock.now().mono);
             let epochs = match is_member {
@@ -178,26 +180,42 @@ fn find_history(
         },
         Err(error) => return Err(StartError::Recovery(error)),
     };
+    use_up_initialize(&config.storage)?;
     if is_member {
         ensemble::show_members(config, &mut found.recovered.tree, clock.now());
     }
     Ok(found)
 }
 
+fn replica(config: &ServerConfig, shared: &Arc<Shared>, found: Found, seed: u64, now: Now) -> Replica {
+    let (settings, shared) = (replica_config(config, seed), Arc::clone(shared));
+    let (txns, bytes) = (
+        found.recovered.report.txns_replayed,
+        found.recovered.report.bytes_replayed,
+    );
+    let mut replica = match config.ensemble.is_distributed() {
+        true => {
+            let is_damaged = found.damage.is_some();
+            let member = ensemble::member_config(config, found.epochs, found.recovered, is_damaged);
+            Replica::member(shared, settings, member, now, seed)
+        }
+        false => Replica::new(shared, settings, now, seed),
+    };
+    replica.count_replayed(txns, bytes);
+    replica
+}
+
 /// What the threads share, around the tree that was recovered.
-fn shared_state(
-    config: &ServerConfig,
-    recovered: &mut Recovered,
-    damage: Option<String>,
-    seed: u64,
-) -> Arc<Shared> {
+fn shared_state(config: &ServerConfig, found: &mut Found, seed: u64, now: Millis) -> Arc<Shared> {
+    let recovered = &mut found.recovered;
     let tick = Millis(u64::from(config.session.tick_time_ms));
     let tree = std::mem::replace(&mut recovered.tree, DataTree::empty(seed));
     let shared = Shared::new(tree, SessionTracker::new(tick, seed), seed);
     let (metrics, report) = (&shared.metrics, &recovered.report);
     metrics.startup_txns_loaded.record(report.txns_replayed);
     metrics.digest_mismatches_count.add(report.digest_mismatches);
-    *shared.damage.lock() = damage;
+    shared.damage.lock().clone_from(&found.damage);
+    *shared.connection_throttle.lock() = ConnectionThrottle::new(config.throttle.connections, now, seed);
     Arc::new(shared)
 }
 
@@ -208,32 +226,23 @@ fn purge_schedule(config: &ServerConfig) -> Option<PurgeSchedule> {
     })
 }
 
-fn accept(listener: Option<TcpListener>, workers: Arc<Workers>) -> io::Result<Task<()>> {
-    Ok(match listener {
-        Some(listener) => {
-            tracing::info!("binding to port {}", listener.local_addr()?);
-            tokio::spawn(workers.accept(listener))
-        }
-        None => {
-            tracing::warn!("clientPort is not set: no client is served");
-            tokio::spawn(std::future::pending())
-        }
-    })
-}
-
 fn start_workers(
     config: &ServerConfig,
     shared: &Arc<Shared>,
     core: &CoreHandle,
+    in_force: InForce,
+    wakes: Arc<Wakes>,
     clock: Clock,
 ) -> io::Result<Arc<Workers>> {
     let four_letter = FourLetterAnswers {
-        whitelist: whitelist(&config.four_letter),
+        whitelist: whitelist(config),
         conf: conf(config),
+        in_force,
         dirs: (config.storage.snap_dir(), config.storage.log_dir()),
         shared: Arc::clone(shared),
         clock,
         started: clock.now().mono,
+        has_local_sessions: local_sessions(config) != LocalSessions::Off,
     };
     let context = ClientContext {
         shared: Arc::clone(shared),
@@ -247,6 +256,8 @@ fn start_workers(
         session_timeout_min_ms: timeout(config.session.min_session_timeout_ms),
         session_timeout_max_ms: timeout(config.session.max_session_timeout_ms),
         outstanding_max: config.request.global_outstanding_limit as usize,
+        admission: admission(config),
+        opens_local_sessions: local_sessions(config) != LocalSessions::Off,
         auth: auth_config(&config.auth),
     };
     let accept = AcceptConfig {
@@ -254,11 +265,30 @@ fn start_workers(
         total_max: config.client_port.max_cnxns,
         keep_alive: config.client_port.tcp_keep_alive,
     };
-    // The core and the log have a thread each.
-    let count = available_parallelism()
+    let large = config.request.jute_max_buffer;
+    context.shared.large_reply_bytes.store(large, Relaxed);
+    Workers::start(Arc::new(context), Arc::new(client), accept, wakes)
+}
+
+/// How many threads serve clients. The core and the log have a thread each.
+fn client_threads() -> usize {
+    available_parallelism()
         .map_or(1, |cores| cores.get().saturating_sub(2))
-        .max(1);
-    Workers::start(Arc::new(context), Arc::new(client), accept, count)
+        .max(1)
+}
+
+fn admission(config: &ServerConfig) -> AdmissionConfig {
+    let throttle = &config.throttle;
+    AdmissionConfig {
+        requests_max: throttle.requests_max as usize,
+        stall_ms: throttle.stall_ms.into(),
+        drops_gone: throttle.drops_stale && throttle.is_gone_stale,
+        drops_late: throttle.drops_stale && throttle.is_late_stale,
+        wait_max_ms: throttle.wait_max_ms.map(u64::from),
+        large_threshold: throttle.large_threshold.map(|bytes| bytes as usize),
+        large_bytes_max: throttle.large_bytes_max as usize,
+        enforced_schemes: config.auth.enforced_schemes.clone(),
+    }
 }
 
 fn replica_config(config: &ServerConfig, hash_seed: u64) -> ReplicaConfig {
@@ -273,12 +303,38 @@ fn replica_config(config: &ServerConfig, hash_seed: u64) -> ReplicaConfig {
             auth: auth.clone(),
             digest_enabled: config.storage.digest_enabled,
             extended_types: config.request.extended_types_enabled,
+            enforce_quota: config.request.enforce_quota,
             record_bytes_max,
             hash_seed,
         },
         auth,
-        snap_count: u64::from(config.storage.snap_count),
+        snap_count: config.storage.snap_count.map(u64::from),
         snap_size_limit: config.storage.snap_size_limit_bytes,
+        containers: ContainerConfig {
+            check_interval_ms: config.containers.check_interval_ms.into(),
+            per_minute_max: config.containers.per_minute_max,
+            never_used_max_ms: config.containers.never_used_max_ms,
+        },
+        local_sessions: local_sessions(config),
+        checks_acls_early: config.throttle.checks_acls_early,
+        read_only_after: config.ensemble.read_only_mode_enabled.then(|| {
+            let tick = u64::from(config.session.tick_time_ms);
+            Millis(tick.max(READ_ONLY_AFTER_MS))
+        }),
+        reconfig: config.ensemble.reconfig_enabled.then_some(Rules {
+            standalone_enabled: config.ensemble.standalone_enabled,
+            is_multi_address_enabled: config.ensemble.is_multi_address_enabled,
+        }),
+    }
+}
+
+fn local_sessions(config: &ServerConfig) -> LocalSessions {
+    let session = &config.session;
+    let is_enabled = session.local_sessions_enabled && config.ensemble.is_distributed();
+    match (is_enabled, session.local_sessions_upgrading_enabled) {
+        (false, _) => LocalSessions::Off,
+        (true, false) => LocalSessions::Kept,
+        (true, true) => LocalSessions::Upgraded,
     }
 }
 
@@ -300,7 +356,28 @@ pub fn storage_config(config: &ServerConfig) -> StorageConfig {
         log_size_limit: storage.txn_log_size_limit_bytes,
         record_bytes_max: record_bytes_max(config),
         autocreate: storage.auto_create,
+        may_begin_empty: storage.db_auto_create
+            || !config.ensemble.is_distributed()
+            || initialize_files(storage).iter().any(|file| file.exists()),
     }
+}
+
+/// Where zkServer-initialize.sh puts its file, and where Apache's servers look for it.
+fn initialize_files(storage: &server_config::StorageConfig) -> [PathBuf; 2] {
+    [&storage.data_dir, &storage.data_log_dir].map(|dir| dir.join("initialize"))
+}
+
+/// The permission to begin empty is for one start (FileTxnSnapLog.restore).
+fn use_up_initialize(storage: &server_config::StorageConfig) -> Result<(), StartError> {
+    for file in initialize_files(storage) {
+        match std::fs::remove_file(&file) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(StartError::Initialize { file, error });
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Ok(())
 }
 
 fn record_bytes_max(config: &ServerConfig) -> usize {
@@ -322,17 +399,20 @@ fn auth_config(config: &server_config::AuthConfig) -> AuthConfig {
     }
 }
 
-fn whitelist(config: &FourLetterConfig) -> Whitelist {
-    match config {
+/// Clients of a server that may be read-only ask whether it is.
+fn whitelist(config: &ServerConfig) -> Whitelist {
+    let isro = config.ensemble.read_only_mode_enabled.then_some("isro");
+    match &config.four_letter {
         FourLetterConfig::All => Whitelist::All,
-        FourLetterConfig::Only(words) => Whitelist::new(words.iter().map(String::as_str)),
+        FourLetterConfig::Only(words) => Whitelist::new(words.iter().map(String::as_str).chain(isro)),
     }
 }
 
 fn conf(config: &ServerConfig) -> Conf {
     let number = |value: u32| i32::try_from(value).unwrap_or(i32::MAX);
     Conf {
-        client_port: config.client_port.port.map_or(-1, i32::from),
+        // In force, and not as configured.
+        client_port: -1,
         secure_client_port: config.client_port.secure_port.map_or(-1, i32::from),
         data_dir: config.storage.snap_dir().display().to_string(),
         data_log_dir: config.storage.log_dir().display().to_string(),
@@ -349,7 +429,7 @@ fn conf(config: &ServerConfig) -> Conf {
             true => config.ensemble.my_id.map_or(0, |id| id.0),
             false => 0,
         },
-        ensemble: four_letter::ensemble_conf(&config.ensemble),
+        ensemble: None,
     }
 }
 
@@ -363,13 +443,8 @@ fn report(recovered: &Recovered, took: Millis) {
     for warning in &report.warnings {
         tracing::warn!("{warning}");
     }
-    match &report.snapshot {
-        Some(snapshot) => tracing::info!(
-            "Reading snapshot {} ({} bytes)",
-            snapshot.path.display(),
-            snapshot.len
-        ),
-        None => tracing::info!("no snapshot found: starting from an empty database"),
+    if report.snapshot.is_none() {
+        tracing::info!("no snapshot found: starting from an empty database");
     }
     if let Some(torn) = &report.torn {
         report_torn(torn);
@@ -419,5 +494,7 @@ fn random_seed() -> u64 {
     std::hash::RandomState::new().build_hasher().finish()
 }
 
+/// The shortest search for a leader before a member serves read-only clients (QuorumPeer).
+const READ_ONLY_AFTER_MS: u64 = 2000;
 /// The id in the top byte of session ids when there is no ensemble, as Apache has it.
 const STANDALONE_ID: ServerId = ServerId(1);

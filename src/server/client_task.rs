@@ -1,14 +1,15 @@
 //! Between a socket and its `ClientConn`: reads, writes, waits. One task per connection.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::clock::Clock;
 use super::core_thread::CoreHandle;
@@ -31,19 +32,26 @@ pub struct ClientContext {
     pub sessionless_timeout: Duration,
 }
 
-/// Serves a connection until it ends, and tells the core if the core knows of it.
-pub async fn run(context: &ClientContext, mut stream: TcpStream, mut conn: ClientConn) {
-    let deadline =
-        Instant::from_std(context.clock.instant(context.clock.now().mono)) + context.sessionless_timeout;
-    let outcome = serve(context, &mut stream, &mut conn, deadline).await;
-    if let Err(error) = &outcome {
-        tracing::debug!(peer = %conn.shared().peer, %error, "connection ended");
-    }
-    if !conn.is_new() {
-        context.core.submit(vec![Input::ConnClosed(conn.shared().id)]);
-    }
-    if matches!(outcome, Ok(End::Finished)) {
-        let _ = timeout(LINGER, linger(stream)).await;
+/// Serves a connection until it ends, and tells the core if the core knows of it. What it serves is borrowed,
+/// and captured by blocks: an `async fn` holds room for each of its arguments twice.
+#[expect(clippy::manual_async_fn, reason = "see above")]
+pub fn run(
+    context: &ClientContext,
+    stream: &mut TcpStream,
+    conn: &mut ClientConn,
+) -> impl Future<Output = ()> {
+    async move {
+        let outcome = serve(context, stream, conn).await;
+        if let Err(error) = &outcome {
+            tracing::debug!(peer = %conn.shared().peer, %error, "connection ended");
+        }
+        conn.hang_up(&context.shared);
+        if !conn.is_new() {
+            context.core.submit(vec![Input::ConnClosed(conn.shared().id)]);
+        }
+        if matches!(outcome, Ok(End::Finished)) {
+            let _ = Box::pin(timeout(LINGER, linger(stream))).await;
+        }
     }
 }
 
@@ -55,41 +63,116 @@ enum End {
     Gone,
 }
 
-async fn serve(
+/// What a connection waits for.
+enum Event {
+    /// There is something in its outbox.
+    Outbox,
+    /// The socket has something to be read, or has failed.
+    Readable(io::Result<()>),
+    /// The socket takes more, or has failed.
+    Writable(io::Result<()>),
+    /// The timer's time has come.
+    Time,
+}
+
+#[expect(clippy::manual_async_fn, reason = "as `run`")]
+fn serve(
     context: &ClientContext,
     stream: &mut TcpStream,
     conn: &mut ClientConn,
-    deadline: Instant,
-) -> io::Result<End> {
-    loop {
-        let has_more = advance(context, conn);
-        let is_sent = flush(stream, conn)?;
-        if conn.is_closing() {
-            if !is_sent {
-                flush_all(stream, conn).await?;
-            }
-            return Ok(End::Finished);
-        }
-        if has_more && !conn.is_backlogged() {
-            tokio::task::yield_now().await;
-            continue;
-        }
-        let wants_input = conn.wants_input(&context.shared);
-        tokio::select! {
-            biased;
-            () = outbox_ready(conn) => {}
-            ready = stream.readable(), if wants_input => {
-                ready?;
-                if !receive(stream, conn)? {
+) -> impl Future<Output = io::Result<End>> {
+    async move {
+        let mut timer = Timer::default();
+        let accepted = Instant::from_std(context.clock.instant(context.clock.now().mono));
+        timer.set(Some(accepted + context.sessionless_timeout));
+        loop {
+            let has_more = advance(context, conn);
+            let mut is_sent = true;
+            if conn.is_alone() {
+                if conn.is_closing() || conn.is_done_alone() {
                     return Ok(End::Gone);
                 }
+            } else {
+                is_sent = match flush(stream, conn) {
+                    Ok(is_sent) => is_sent,
+                    Err(error) if conn.client_is_gone() => return Err(error),
+                    Err(_) => continue,
+                };
+                if conn.is_closing() {
+                    if !is_sent {
+                        Box::pin(flush_all(stream, conn)).await?;
+                    }
+                    return Ok(End::Finished);
+                }
             }
-            ready = stream.writable(), if !is_sent => ready?,
-            () = sleep_until(deadline), if conn.is_new() => {
-                context.shared.metrics.sessionless_connections_expired.add(1);
-                tracing::debug!(peer = %conn.shared().peer, "closing a connection that asked for no session");
-                return Ok(End::Gone);
+            if has_more && (conn.is_alone() || conn.may_go_on()) {
+                tokio::task::yield_now().await;
+                continue;
             }
+            let wants_input = !conn.is_alone() && conn.wants_input(&context.shared);
+            if !conn.is_new() {
+                let retry_at = conn.retry_at();
+                timer.set(retry_at.map(|at| Instant::from_std(context.clock.instant(at))));
+            }
+            match poll_fn(|task| poll_event(task, stream, conn, &mut timer, wants_input, !is_sent)).await {
+                Event::Outbox => {}
+                Event::Readable(ready) => {
+                    ready?;
+                    let is_open = poll_fn(|task| Poll::Ready(receive(task, stream, conn))).await;
+                    if !matches!(is_open, Ok(true)) && conn.client_is_gone() {
+                        return is_open.map(|_| End::Gone);
+                    }
+                }
+                Event::Writable(ready) => ready?,
+                Event::Time if conn.is_new() => {
+                    context.shared.metrics.sessionless_connections_expired.add(1);
+                    let peer = conn.shared().peer;
+                    tracing::debug!(%peer, "closing a connection that asked for no session");
+                    return Ok(End::Gone);
+                }
+                Event::Time => {}
+            }
+        }
+    }
+}
+
+/// Waits for whatever comes first. Futures that wait for one thing each would be most of what an idle
+/// connection weighs.
+fn poll_event(
+    task: &mut Context<'_>,
+    stream: &TcpStream,
+    conn: &ClientConn,
+    timer: &mut Timer,
+    reads: bool,
+    writes: bool,
+) -> Poll<Event> {
+    if conn.shared().outbox.poll_ready(task.waker()) {
+        return Poll::Ready(Event::Outbox);
+    }
+    if reads && let Poll::Ready(ready) = stream.poll_read_ready(task) {
+        return Poll::Ready(Event::Readable(ready));
+    }
+    if writes && let Poll::Ready(ready) = stream.poll_write_ready(task) {
+        return Poll::Ready(Event::Writable(ready));
+    }
+    timer.poll(task).map(|()| Event::Time)
+}
+
+/// When a connection goes on though nothing happens to it. Those with a session seldom have one.
+#[derive(Default)]
+struct Timer(Option<Pin<Box<Sleep>>>);
+
+impl Timer {
+    fn set(&mut self, at: Option<Instant>) {
+        if self.0.as_ref().map(|sleep| sleep.deadline()) != at {
+            self.0 = at.map(|at| Box::pin(sleep_until(at)));
+        }
+    }
+
+    fn poll(&mut self, task: &mut Context<'_>) -> Poll<()> {
+        match &mut self.0 {
+            Some(sleep) => sleep.as_mut().poll(task),
+            None => Poll::Pending,
         }
     }
 }
@@ -136,30 +219,19 @@ async fn flush_all(stream: &mut TcpStream, conn: &mut ClientConn) -> io::Result<
     Ok(())
 }
 
-/// Takes what the socket has. False at its end.
-fn receive(stream: &TcpStream, conn: &mut ClientConn) -> io::Result<bool> {
-    match stream.try_read_buf(conn.input_buffer()) {
-        Ok(0) => Ok(false),
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),
-        Err(error) => Err(error),
+/// Takes what the socket has; does not wait for more. False at its end. A read that leaves room has emptied
+/// the socket: unlike `try_read`, this one knows, and the next wait does not ask the system again.
+fn receive(task: &mut Context<'_>, stream: &mut TcpStream, conn: &mut ClientConn) -> io::Result<bool> {
+    match pin!(stream.read_buf(conn.input_buffer())).poll(task) {
+        Poll::Ready(Ok(0)) => Ok(false),
+        Poll::Ready(Ok(_)) | Poll::Pending => Ok(true),
+        Poll::Ready(Err(error)) => Err(error),
     }
-}
-
-async fn outbox_ready(conn: &ClientConn) {
-    poll_fn(|context| {
-        if conn.shared().outbox.poll_ready(context.waker()) {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
-    })
-    .await;
 }
 
 /// Says that nothing more comes, then takes in what the client still sends. A plain close could answer that
 /// with a reset, which makes the client's kernel throw away the last reply.
-async fn linger(mut stream: TcpStream) -> io::Result<()> {
+async fn linger(stream: &mut TcpStream) -> io::Result<()> {
     stream.shutdown().await?;
     let mut sink = vec![0; 4096];
     while stream.read(&mut sink).await? > 0 {}

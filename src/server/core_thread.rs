@@ -9,10 +9,13 @@ use std::thread::{Builder, JoinHandle};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use tokio::sync::{oneshot, watch};
 
+use super::client_port::ClientPortHandle;
 use super::clock::Clock;
+use super::in_force::InForce;
 use super::log_thread::LogMessage;
 use super::peers::Peers;
 use super::snapshot_thread::SnapshotJob;
+use super::wakes::Wakes;
 use crate::clock::Now;
 use crate::replica::{Input, Output, Outputs, Replica};
 use crate::storage::epochs::Epochs;
@@ -52,6 +55,12 @@ pub struct CoreLinks {
     pub peers: Option<Peers>,
     /// Whether clients are served.
     pub serving: watch::Sender<bool>,
+    /// Where clients are served.
+    pub client_port: ClientPortHandle,
+    /// What is shown of the configuration.
+    pub in_force: InForce,
+    /// Wakes connections.
+    pub wakes: Arc<Wakes>,
     /// Counts what the core has taken: an empty batch shows that it is alive.
     pub beats: Arc<AtomicU64>,
     /// Dropped when the core has ended.
@@ -136,10 +145,7 @@ impl Core {
             }
         }
         self.append(entries);
-        for conn in outputs.wake.drain(..) {
-            conn.outbox.wake();
-            drop::<Arc<_>>(conn);
-        }
+        self.links.wakes.wake(outputs.wake.drain(..));
         goes_on
     }
 
@@ -148,6 +154,16 @@ impl Core {
             Output::RollLog => self.log(LogMessage::Roll),
             Output::SaveEpochs { accepted, current } => {
                 self.log(LogMessage::SaveEpochs(Epochs { accepted, current }));
+            }
+            Output::ConfigProposed(configs) => {
+                self.peers().use_configs(&configs);
+                self.log(LogMessage::ConfigProposed(configs));
+            }
+            Output::ConfigCommitted(configs) => {
+                self.peers().use_configs(&configs);
+                self.links.client_port.use_configs(&configs);
+                self.links.in_force.use_configs(&configs);
+                self.log(LogMessage::ConfigCommitted(configs));
             }
             Output::FenceLog => self.log(LogMessage::Fence),
             Output::TruncateLog { to } => self.log(LogMessage::Truncate(to)),
@@ -169,6 +185,8 @@ impl Core {
             Output::DialAll => self.peers().dial_all(),
             Output::Listen { role } => self.peers().listen(role),
             Output::Connect { role, leader } => self.peers().connect(role, leader),
+            Output::ListenForObservers { role } => self.peers().listen_for_observers(role),
+            Output::ConnectToMaster { role, master } => self.peers().connect_to_master(role, master),
             Output::ClosePeer { link, reason } => self.peers().close(link, reason),
             Output::ResetPeers => self.peers().reset(),
             Output::Serving(is_serving) => {

@@ -3,8 +3,6 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use super::core_thread::CoreHandle;
 use super::os_disk::OsDisk;
 use super::peer_election::{self, PeerElectionConfig};
@@ -13,10 +11,12 @@ use super::peers::{Peers, election_input, quorum_input};
 use super::start_error::StartError;
 use crate::clock::Now;
 use crate::config::ServerConfig;
+use crate::config::dynamic_files::DynamicFiles;
 use crate::config::members::members;
 use crate::config::server_config::EnsembleConfig;
 use crate::election::ElectionConfig;
 use crate::ids::{ServerId, Zxid};
+use crate::quorum::configs::Configs;
 use crate::quorum::members::{MemberAddress, Members};
 use crate::replica::MemberConfig;
 use crate::storage::StorageConfig;
@@ -49,7 +49,12 @@ pub fn epochs_beside_damage(
     storage: &StorageConfig,
     damage: &RecoveryError,
 ) -> Result<Epochs, StartError> {
-    let epochs = epochs::load_beside_damage(&OsDisk, &storage.snap_dir).map_err(|error| {
+    // Of a server that lost everything the promises are gone, too: without a vote it makes none.
+    let epochs = match matches!(damage, RecoveryError::Empty { .. }) {
+        true => epochs::load(&OsDisk, &storage.snap_dir, Zxid::ZERO).map(|(epochs, _)| epochs),
+        false => epochs::load_beside_damage(&OsDisk, &storage.snap_dir),
+    };
+    let epochs = epochs.map_err(|error| {
         tracing::error!("{damage}");
         StartError::Epochs(error)
     })?;
@@ -82,18 +87,19 @@ pub fn member_config(
 ) -> MemberConfig {
     let (tail, last) = (recovered.committed_tail, recovered.last_zxid);
     let ensemble = &config.ensemble;
-    let members = members(ensemble);
     let me = my_id(ensemble);
-    let is_observer = !members.is_participant(me);
+    let configs = configs(ensemble);
     let entries_max = (config.storage.commit_log_count as usize).max(COMMIT_LOG_COUNT);
     MemberConfig {
-        zab: zab_config(config, &members, me),
+        zab: zab_config(config, configs.clone(), me),
         election: ElectionConfig {
             min_interval_ms: ensemble.fle_min_interval_ms.into(),
             max_interval_ms: ensemble.fle_max_interval_ms.into(),
-            ..ElectionConfig::new(me, members, is_observer)
+            ..ElectionConfig::new(me, configs)
         },
         leader_serves: ensemble.leader_serves,
+        observer_reconnect_delay_ms: ensemble.observer_reconnect_delay_ms.into(),
+        observer_election_delay_ms: ensemble.observer_election_delay_ms.into(),
         accepted_epoch: epochs.accepted,
         current_epoch: epochs.current,
         is_damaged,
@@ -101,14 +107,35 @@ pub fn member_config(
     }
 }
 
-fn zab_config(config: &ServerConfig, members: &Members, me: ServerId) -> ZabConfig {
+/// The configuration in force, and where they may change the one that is proposed.
+fn configs(ensemble: &EnsembleConfig) -> Configs {
+    let next = ensemble.next.clone().filter(|_| ensemble.reconfig_enabled);
+    Configs::recovered(members(ensemble), next)
+}
+
+/// Where configurations are kept, if they may change. That it can be written there is seen now.
+pub fn dynamic_files(config: &ServerConfig) -> Result<Option<DynamicFiles>, StartError> {
+    let ensemble = &config.ensemble;
+    let path = config.source.path();
+    let Some(path) = path.filter(|_| ensemble.reconfig_enabled && ensemble.is_distributed()) else {
+        return Ok(None);
+    };
+    let files = DynamicFiles::new(path, my_id(ensemble));
+    let shown = match ensemble.has_dynamic_file {
+        true => files.probe(),
+        false => files.keep_original(),
+    };
+    let path = path.to_owned();
+    shown.map_err(|error| StartError::DynamicFiles { path, error })?;
+    Ok(Some(files))
+}
+
+fn zab_config(config: &ServerConfig, configs: Configs, me: ServerId) -> ZabConfig {
     let ensemble = &config.ensemble;
     ZabConfig {
         me,
-        verifier: members.verifier(),
-        members: members.servers.keys().copied().collect(),
-        config_text: Bytes::from(members.to_text()),
-        config_version: members.version as i64,
+        configs,
+        reconfig_enabled: ensemble.reconfig_enabled,
         tick_ms: config.session.tick_time_ms.into(),
         init_limit: ensemble.init_limit_ticks.unwrap_or(DEFAULT_INIT_LIMIT).into(),
         sync_limit: ensemble.sync_limit_ticks.unwrap_or(DEFAULT_SYNC_LIMIT).into(),
@@ -120,6 +147,7 @@ fn zab_config(config: &ServerConfig, members: &Members, me: ServerId) -> ZabConf
         may_read_log: config.storage.snapshot_size_factor_permille.is_some(),
         truncates_apache: ensemble.truncates_apache,
         sync_asks_quorum: ensemble.sync_asks_quorum,
+        has_observer_masters: ensemble.observer_master_port.is_some(),
     }
 }
 
@@ -141,6 +169,7 @@ pub async fn connect(
         me,
         listen: listen_on(ensemble, &members, |address| address.election_port),
         members: members.clone(),
+        admits_strangers: ensemble.reconfig_enabled,
         connect_timeout,
         handshake_timeout: match ensemble.quorum_cnxn_timeout_ms {
             Some(ms) => Duration::from_millis(ms.into()),
@@ -151,6 +180,11 @@ pub async fn connect(
     let quorum = PeerQuorumConfig {
         me,
         listen: listen_on(ensemble, &members, |address| address.quorum_port),
+        listen_for_observers: match ensemble.observer_master_port {
+            Some(port) => listen_on(ensemble, &members, |_| port),
+            None => Vec::new(),
+        },
+        observer_master_port: ensemble.observer_master_port,
         members,
         connect_timeout: match ensemble.connect_to_learner_master_limit_ticks {
             Some(count) => connect_timeout.min(ticks(count)),
@@ -172,6 +206,7 @@ pub async fn connect(
         .map_err(StartError::ElectionPort)?;
     let permille = config.storage.snapshot_size_factor_permille.unwrap_or(0);
     let peers = Peers::new(election, quorum.clone(), core.clone(), storage.clone(), permille);
+    peers.use_configs(&configs(ensemble));
     Ok((peers, quorum))
 }
 

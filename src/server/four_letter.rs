@@ -8,12 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::clock::Clock;
+use super::in_force::InForce;
 use crate::client::four_letter::{
-    Conf, Connection, EnsembleConf, Gauges, ServerView, SessionStats, Status, Whitelist, respond,
+    Conf, Connection, Gauges, ServerView, SessionStats, Status, Whitelist, respond,
 };
 use crate::clock::{Millis, Now};
-use crate::config::members;
-use crate::config::server_config::{EnsembleConfig, LearnerType, QuorumAddress};
 use crate::ids::{ConnId, SessionId};
 use crate::metrics::{Metrics, ResponseSize};
 use crate::proto::frame::FourLetterWord;
@@ -24,8 +23,10 @@ use crate::shared::{ConnShared, Mode, RoleStatus, Shared, ZabState};
 pub struct FourLetterAnswers {
     /// Which words are answered.
     pub whitelist: Whitelist,
-    /// The lines of `conf`.
+    /// The lines of `conf` that stay what they are.
     pub conf: Conf,
+    /// The others.
+    pub in_force: InForce,
     /// The snapshot and the log directory.
     pub dirs: (PathBuf, PathBuf),
     /// The state.
@@ -34,6 +35,8 @@ pub struct FourLetterAnswers {
     pub clock: Clock,
     /// When the server began to serve.
     pub started: Millis,
+    /// Whether clients get sessions that only this server knows.
+    pub has_local_sessions: bool,
 }
 
 impl FourLetterAnswers {
@@ -71,6 +74,11 @@ impl View<'_> {
             .collect()
     }
 
+    fn walls(&self, buckets: Vec<(Millis, Vec<SessionId>)>) -> Vec<(i64, Vec<SessionId>)> {
+        let buckets = buckets.into_iter();
+        buckets.map(|(at, sessions)| (self.wall(at), sessions)).collect()
+    }
+
     /// A monotonic time as wall clock, milliseconds since the Unix epoch.
     fn wall(&self, at: Millis) -> i64 {
         self.now.wall_ms + at.0 as i64 - self.now.mono.0 as i64
@@ -80,12 +88,13 @@ impl View<'_> {
 impl ServerView for View<'_> {
     fn is_serving(&self) -> bool {
         // A member between two roles has nothing to show.
-        let is_active = match self.role() {
-            RoleStatus {
-                mode: Mode::Standalone,
-                ..
-            } => true,
-            role => role.state == ZabState::Broadcast,
+        let role = self.role();
+        let is_active = match role.mode {
+            Mode::Standalone => true,
+            Mode::ReadOnly => return self.shared().is_read_only.load(Relaxed),
+            Mode::Looking | Mode::Leader | Mode::Follower | Mode::Observer => {
+                role.state == ZabState::Broadcast
+            }
         };
         is_active && self.shared().is_serving.load(Relaxed)
     }
@@ -129,12 +138,13 @@ impl ServerView for View<'_> {
     fn gauges(&self) -> Gauges {
         let shared = self.shared();
         let active_since = shared.role.lock().active_since_ms.map(Millis);
-        let (ephemerals_count, approximate_data_size, global_sessions) = {
+        let (ephemerals_count, approximate_data_size, global_sessions, quotas) = {
             let tree = shared.tree.read();
             (
                 tree.ephemerals_count(),
                 tree.approximate_data_size(),
                 tree.sessions().len(),
+                tree.quota_totals(),
             )
         };
         Gauges {
@@ -142,12 +152,15 @@ impl ServerView for View<'_> {
             watch_count: shared.watches.count(),
             approximate_data_size,
             global_sessions,
+            local_sessions: shared.local_sessions.lock().len(),
             uptime_ms: (self.now.mono - active_since.unwrap_or(self.answers.started)).0,
             open_file_descriptor_count: fs::read_dir("/proc/self/fd").map_or(0, |dir| dir.count() as u64),
             max_file_descriptor_count: rustix::process::getrlimit(rustix::process::Resource::Nofile)
                 .current
                 .unwrap_or(u64::MAX >> 1),
             auth_failed_count: shared.stats.auth_failed.load(Relaxed),
+            quotas,
+            connection_drop_probability: shared.connection_throttle.lock().drop_probability(),
         }
     }
 
@@ -160,7 +173,9 @@ impl ServerView for View<'_> {
     }
 
     fn conf(&self) -> Conf {
-        self.answers.conf.clone()
+        let mut conf = self.answers.conf.clone();
+        self.answers.in_force.fill(&mut conf);
+        conf
     }
 
     fn connections(&self) -> Vec<Connection> {
@@ -171,11 +186,13 @@ impl ServerView for View<'_> {
     }
 
     fn session_buckets(&self) -> Vec<(i64, Vec<SessionId>)> {
-        let buckets = self.shared().sessions.lock().buckets();
-        buckets
-            .into_iter()
-            .map(|(at, sessions)| (self.wall(at), sessions))
-            .collect()
+        self.walls(self.shared().sessions.lock().buckets())
+    }
+
+    fn local_session_buckets(&self) -> Option<Vec<(i64, Vec<SessionId>)>> {
+        let buckets = || self.shared().local_sessions.lock().buckets();
+        let is_read_only = self.shared().is_read_only.load(Relaxed);
+        (self.answers.has_local_sessions || is_read_only).then(|| self.walls(buckets()))
     }
 
     fn global_sessions(&self) -> Vec<(SessionId, i32)> {
@@ -252,28 +269,6 @@ impl ServerView for View<'_> {
         self.shared().response_size.reset();
         self.shared().proposal_size.reset();
     }
-}
-
-/// What `conf` says of the ensemble, if there is one to be a member of.
-pub fn ensemble_conf(config: &EnsembleConfig) -> Option<EnsembleConf> {
-    if !config.is_distributed() {
-        return None;
-    }
-    let own = config.my_id.and_then(|id| config.servers.get(&id));
-    let ports = |port: fn(&QuorumAddress) -> u16| -> Vec<u16> {
-        own.map_or(Vec::new(), |own| own.addresses.iter().map(port).collect())
-    };
-    let ticks = |limit: Option<u32>| limit.map_or(0, |ticks| i32::try_from(ticks).unwrap_or(i32::MAX));
-    let members = members(config);
-    Some(EnsembleConf {
-        init_limit: ticks(config.init_limit_ticks),
-        sync_limit: ticks(config.sync_limit_ticks),
-        election_ports: ports(|address| address.election_port),
-        quorum_ports: ports(|address| address.quorum_port),
-        is_observer: own.map_or(config.peer_type, |own| own.learner_type) == LearnerType::Observer,
-        quorum_size: config.participants_count(),
-        membership: members.to_text(),
-    })
 }
 
 /// The version as monitoring expects it: Apache's number whose contract this server keeps, then our own

@@ -11,7 +11,9 @@ use crossbeam_channel::{Receiver, Sender};
 use super::clock::Clock;
 use super::core_thread::CoreHandle;
 use super::end_process;
+use crate::config::dynamic_files::DynamicFiles;
 use crate::ids::Zxid;
+use crate::quorum::configs::Configs;
 use crate::replica::Input;
 use crate::shared::Shared;
 use crate::storage::disk::{Disk, DiskError};
@@ -32,6 +34,10 @@ pub enum LogMessage {
     Roll,
     /// To be written to the epoch files.
     SaveEpochs(Epochs),
+    /// The proposed configuration, to be written to its file.
+    ConfigProposed(Configs),
+    /// The configuration in force, likewise.
+    ConfigCommitted(Configs),
     /// To be answered behind everything before it.
     Fence,
     /// What comes behind this transaction is to be taken back.
@@ -52,6 +58,8 @@ pub struct LogSetup<D: Disk> {
     pub hash_seed: u64,
     /// The logs and snapshots that are there cannot be used: what takes their place sets them aside.
     pub is_damaged: bool,
+    /// Where configurations are written; `None` where they do not change.
+    pub dynamic_files: Option<DynamicFiles>,
     /// A slower sync is logged.
     pub warning_threshold_ms: u64,
 }
@@ -94,6 +102,12 @@ impl<D: Disk> Log<D> {
             match behind {
                 None | Some(LogMessage::Append(_) | LogMessage::Roll) => {}
                 Some(LogMessage::SaveEpochs(epochs)) => self.save_epochs(epochs),
+                Some(LogMessage::ConfigProposed(configs)) => {
+                    self.save_configs(|files| files.save_proposed(&configs));
+                }
+                Some(LogMessage::ConfigCommitted(configs)) => {
+                    self.save_configs(|files| files.save_committed(&configs));
+                }
                 Some(LogMessage::Fence) => self.report(Input::LogFenced),
                 Some(LogMessage::Truncate(to)) => self.truncate(to),
                 Some(LogMessage::Install(tree)) => self.install(tree),
@@ -117,6 +131,8 @@ impl<D: Disk> Log<D> {
                 LogMessage::Append(entries) => bytes += self.append(&entries, &mut upto),
                 LogMessage::Roll => self.writer.roll(),
                 LogMessage::SaveEpochs(_)
+                | LogMessage::ConfigProposed(_)
+                | LogMessage::ConfigCommitted(_)
                 | LogMessage::Fence
                 | LogMessage::Truncate(_)
                 | LogMessage::Install(_) => {
@@ -173,6 +189,17 @@ impl<D: Disk> Log<D> {
         *saved = epochs;
         let Epochs { accepted, current } = epochs;
         self.report(Input::EpochsSaved { accepted, current });
+    }
+
+    /// What is logged behind a configuration may be acknowledged only if that is known at the next start.
+    fn save_configs(&self, save: impl FnOnce(&DynamicFiles) -> std::io::Result<()>) {
+        if let Some(files) = &self.setup.dynamic_files
+            && let Err(error) = save(files)
+        {
+            end_process(&format!(
+                "cannot write the files of the dynamic configuration: {error}"
+            ));
+        }
     }
 
     fn truncate(&mut self, to: Zxid) {

@@ -6,11 +6,14 @@ pub mod os_disk;
 pub mod systemd;
 
 mod assemble;
+mod client_port;
 mod client_task;
 mod core_thread;
 mod ensemble;
 mod four_letter;
+mod in_force;
 mod listen;
+mod loading_disk;
 mod log_thread;
 pub mod peer_election;
 pub mod peer_quorum;
@@ -18,6 +21,7 @@ mod peers;
 mod report;
 mod snapshot_thread;
 mod start_error;
+mod wakes;
 mod workers;
 
 use std::sync::Arc;

@@ -2,10 +2,11 @@
 //! for that peer goes.
 //!
 //! Invariant: between two servers the connection that stays is one dialled by the larger id. The smaller one
-//! dials only to say that it wants to be dialled. Whoever connects is believed to be a member, but is dialled
-//! only at the addresses of the own configuration.
+//! dials only to say that it wants to be dialled. Whoever connects is believed to be who it says, but a
+//! member is dialled only at the addresses of the own configuration.
 
 mod link;
+mod membership;
 pub(super) mod socket;
 
 use std::collections::BTreeMap;
@@ -28,15 +29,18 @@ use super::listen::peer_listener;
 use crate::clock::Millis;
 use crate::ids::ServerId;
 use crate::proto::vote::Handshake;
-use crate::quorum::members::{Member, MemberAddress, Members};
+use crate::quorum::members::{MemberAddress, Members};
+use membership::handshake;
 
 /// Who this server is, where it listens, and how long things may take.
 #[derive(Clone, Debug)]
 pub struct PeerElectionConfig {
     /// This server.
     pub me: ServerId,
-    /// All members; those that are not in this list are not let in.
+    /// All members at first.
     pub members: Members,
+    /// Whether servers that are not members are let in: they may want to become some.
+    pub admits_strangers: bool,
     /// Host and port of each listening socket. An empty host is every interface, port 0 any free port.
     pub listen: Vec<(String, u16)>,
     /// `zookeeper.cnxTimeout`: how long connecting may take, names included.
@@ -81,6 +85,11 @@ impl PeerElection {
     /// Dials every member to which there is no connection.
     pub fn dial_all(&self) {
         let _ = self.events.send(Event::DialAll);
+    }
+
+    /// The members are others now, or somewhere else.
+    pub fn use_addresses(&self, addresses: BTreeMap<ServerId, Vec<MemberAddress>>) {
+        let _ = self.events.send(Event::Members(addresses));
     }
 
     /// Where it listens.
@@ -131,9 +140,12 @@ enum Event {
         body: Bytes,
     },
     DialAll,
+    Members(BTreeMap<ServerId, Vec<MemberAddress>>),
     /// Somebody connected and said who it is.
     Greeted {
         from: ServerId,
+        /// Where it says that it is.
+        claimed: Vec<String>,
         address: SocketAddr,
         stream: TcpStream,
         unread: BytesMut,
@@ -165,7 +177,9 @@ struct Mesh {
 }
 
 struct Peer {
-    member: Member,
+    /// Where it is: as the configuration says, or else as it does itself.
+    addresses: Vec<MemberAddress>,
+    is_member: bool,
     /// The newest message, sent or not.
     outgoing: watch::Sender<Option<Bytes>>,
     link: Option<Link>,
@@ -187,19 +201,10 @@ impl Mesh {
         let me = config.me;
         let own = config.members.servers.get(&me);
         let own_addresses = own.map_or(&[][..], |member| &member.addresses);
-        let mut addresses: Vec<String> = own_addresses.iter().map(MemberAddress::election_text).collect();
-        if addresses.is_empty() {
-            // Who is not in the list has no address to give; the reference ignores this one.
-            addresses.push("0.0.0.0:0".to_owned());
-        }
-        let handshake = Handshake {
-            server: me,
-            addresses,
-        };
         let others = config.members.servers.iter().filter(|(server, _)| **server != me);
-        let peers = others.map(|(server, member)| (*server, Peer::new(member)));
+        let peers = others.map(|(server, member)| (*server, Peer::member(member.addresses.clone())));
         Mesh {
-            handshake: handshake.encode(),
+            handshake: handshake(me, own_addresses),
             deliver,
             events,
             peers: peers.collect(),
@@ -231,15 +236,21 @@ impl Mesh {
                 }
             }
             Event::DialAll => {
-                let servers: Vec<ServerId> = self.peers.keys().copied().collect();
+                let members = self.peers.iter().filter(|(_, peer)| peer.is_member);
+                let servers: Vec<ServerId> = members.map(|(server, _)| *server).collect();
                 servers.into_iter().for_each(|server| self.dial(server));
             }
+            Event::Members(addresses) => self.on_members(addresses),
             Event::Greeted {
                 from,
+                claimed,
                 address,
                 stream,
                 unread,
-            } => self.on_greeted(from, address, stream, unread),
+            } => {
+                self.admit(from, &claimed);
+                self.on_greeted(from, address, stream, unread);
+            }
             Event::Dialled { to, outcome } => self.on_dialled(to, outcome),
             Event::Ended { with, link, reason } => self.on_ended(with, link, &reason),
         }
@@ -256,11 +267,13 @@ impl Mesh {
         }
         let now = self.clock.now().mono;
         let Some(peer) = self.peers.get_mut(&from) else {
-            let members = &self.config.members;
+            let members = self.peers.iter().filter(|(_, peer)| peer.is_member);
+            let others: Vec<String> = members.map(|(server, _)| server.0.to_string()).collect();
             tracing::warn!(
                 "closing a connection on the election port from {address}: it says that it is server {}, \
-                 but the servers of this configuration are {members}",
-                from.0
+                 but the other servers of this configuration are {}",
+                from.0,
+                others.join(", ")
             );
             return;
         };
@@ -290,12 +303,8 @@ impl Mesh {
             Ok(None) => peer.asked_at = Some(now),
             Err(error) if peer.link.is_none() => {
                 if !peer.is_failing {
-                    let addresses: Vec<String> = peer
-                        .member
-                        .addresses
-                        .iter()
-                        .map(MemberAddress::election_text)
-                        .collect();
+                    let addresses: Vec<String> =
+                        peer.addresses.iter().map(MemberAddress::election_text).collect();
                     let addresses = addresses.join(", ");
                     tracing::warn!(
                         "cannot reach server {} at {addresses}: {error}; it is tried again",
@@ -303,7 +312,11 @@ impl Mesh {
                     );
                 }
                 peer.is_failing = true;
+                let is_member = peer.is_member;
                 (self.deliver)(PeerEvent::LinkDown(to));
+                if !is_member {
+                    self.peers.remove(&to);
+                }
             }
             Err(_) => {}
         }
@@ -315,8 +328,12 @@ impl Mesh {
         };
         if peer.link.as_ref().is_some_and(|present| present.id == link) {
             peer.link = None;
+            let is_member = peer.is_member;
             tracing::info!("the election connection to server {} ended: {reason}", with.0);
             (self.deliver)(PeerEvent::LinkDown(with));
+            if !is_member {
+                self.peers.remove(&with);
+            }
         }
     }
 
@@ -331,7 +348,7 @@ impl Mesh {
             return;
         }
         peer.is_dialling = true;
-        let addresses = peer.member.addresses.clone();
+        let addresses = peer.addresses.clone();
         let (config, handshake, events) = (
             Arc::clone(&self.config),
             self.handshake.clone(),
@@ -374,9 +391,17 @@ impl Mesh {
 }
 
 impl Peer {
-    fn new(member: &Member) -> Peer {
+    fn member(addresses: Vec<MemberAddress>) -> Peer {
         Peer {
-            member: member.clone(),
+            is_member: true,
+            ..Peer::stranger(addresses)
+        }
+    }
+
+    fn stranger(addresses: Vec<MemberAddress>) -> Peer {
+        Peer {
+            addresses,
+            is_member: false,
             outgoing: watch::Sender::new(None),
             link: None,
             is_dialling: false,
@@ -436,9 +461,10 @@ async fn accept(
             let _permit = permit;
             let greeting = timeout(patience, greet(&mut stream)).await;
             match greeting.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-                Ok((from, unread)) => {
+                Ok((handshake, unread)) => {
                     let _ = events.send(Event::Greeted {
-                        from,
+                        from: handshake.server,
+                        claimed: handshake.addresses,
                         address,
                         stream,
                         unread,
@@ -453,14 +479,14 @@ async fn accept(
 }
 
 /// Reads who is there, and what came behind that.
-async fn greet(stream: &mut TcpStream) -> io::Result<(ServerId, BytesMut)> {
+async fn greet(stream: &mut TcpStream) -> io::Result<(Handshake, BytesMut)> {
     let mut unread = BytesMut::new();
     loop {
         let handshake =
             Handshake::decode(&unread).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         if let Some((handshake, used)) = handshake {
             unread.advance(used);
-            return Ok((handshake.server, unread));
+            return Ok((handshake, unread));
         }
         if stream.read_buf(&mut unread).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());

@@ -1,5 +1,6 @@
 //! The connections of the quorum port: those of learners while this server leads, else the one to its leader
-//! (LearnerCnxAcceptor, LearnerHandler, Learner).
+//! (LearnerCnxAcceptor, LearnerHandler, Learner); and those of `observerMasterPort`, between a follower and
+//! observers (ObserverMaster).
 //!
 //! Invariant: a link ends once, by itself or by the caller, whoever takes it out of [`Links`]. Nothing of an
 //! ended role begins any more; an event that crosses the end carries the number by which the caller knows it.
@@ -9,12 +10,14 @@ mod link;
 mod links;
 mod receive;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
@@ -35,10 +38,14 @@ use crate::zab::LinkId;
 pub struct PeerQuorumConfig {
     /// This server.
     pub me: ServerId,
-    /// All members: a leader is dialled at all its addresses.
+    /// All members at first: a leader is dialled at all its addresses.
     pub members: Members,
     /// Host and port of each listening socket. An empty host is every interface, port 0 any free port.
     pub listen: Vec<(String, u16)>,
+    /// The same for observers while this server follows.
+    pub listen_for_observers: Vec<(String, u16)>,
+    /// `observerMasterPort` of every voter.
+    pub observer_master_port: Option<u16>,
     /// How long an attempt to connect may take, names included.
     pub connect_timeout: Duration,
     /// How long a learner may take from connecting to the end of its first packet.
@@ -87,13 +94,32 @@ impl PeerQuorum {
     /// Accepts learners until the role ends.
     pub fn listen(&self, role: u64) {
         let role = self.driver.links.begin(role);
-        let _ = self.commands.send(Command::Listen(role));
+        let _ = self.commands.send(Command::Listen(role, Port::Quorum));
+    }
+
+    /// Accepts observers until the role ends.
+    pub fn listen_for_observers(&self, role: u64) {
+        let role = self.driver.links.begin(role);
+        let _ = self.commands.send(Command::Listen(role, Port::ObserverMaster));
     }
 
     /// Connects to the leader, once. The answer is `LinkUp` or `LinkDown`.
     pub fn connect(&self, role: u64, leader: ServerId) {
         let role = self.driver.links.begin(role);
-        let _ = self.commands.send(Command::Connect(role, leader));
+        let _ = self.commands.send(Command::Connect(role, leader, Port::Quorum));
+    }
+
+    /// Connects to an observer master, once. The answer is `LinkUp` or `LinkDown`.
+    pub fn connect_to_master(&self, role: u64, master: ServerId) {
+        let role = self.driver.links.begin(role);
+        let _ = self
+            .commands
+            .send(Command::Connect(role, master, Port::ObserverMaster));
+    }
+
+    /// The members are others now, or somewhere else.
+    pub fn use_addresses(&self, addresses: Addresses) {
+        *self.driver.addresses.lock() = addresses;
     }
 
     /// Queues whole packets. What goes to a link that has ended is dropped.
@@ -142,7 +168,10 @@ pub fn start(
 
 fn start_with(config: PeerQuorumConfig, farewell: Duration, deliver: Deliver) -> PeerQuorum {
     let (commands, queue) = unbounded_channel();
+    let servers = config.members.servers.iter();
+    let addresses = servers.map(|(server, member)| (*server, member.addresses.clone()));
     let driver = Arc::new(Driver {
+        addresses: Mutex::new(addresses.collect()),
         config,
         farewell,
         links: Links::default(),
@@ -153,17 +182,28 @@ fn start_with(config: PeerQuorumConfig, farewell: Duration, deliver: Deliver) ->
     PeerQuorum { commands, driver }
 }
 
+type Addresses = BTreeMap<ServerId, Vec<MemberAddress>>;
 type Deliver = Box<dyn Fn(u64, QuorumEvent) + Send + Sync>;
 
 enum Command {
-    Listen(Role),
-    Connect(Role, ServerId),
+    Listen(Role, Port),
+    Connect(Role, ServerId, Port),
     Reset,
+}
+
+/// Where learners connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Port {
+    /// Of a leader.
+    Quorum,
+    /// Of a follower.
+    ObserverMaster,
 }
 
 /// What all tasks use.
 struct Driver {
     config: PeerQuorumConfig,
+    addresses: Mutex<Addresses>,
     /// What waits for a peer has so long to leave when its link is closed.
     farewell: Duration,
     links: Links,
@@ -180,13 +220,17 @@ impl Driver {
                 Some(_) = tasks.join_next() => continue,
             };
             match command {
-                Some(Command::Listen(role)) => {
-                    for (host, port) in self.config.listen.clone() {
-                        tasks.spawn(greet::listen(Arc::clone(&self), role, host, port));
+                Some(Command::Listen(role, port)) => {
+                    let listen = match port {
+                        Port::Quorum => &self.config.listen,
+                        Port::ObserverMaster => &self.config.listen_for_observers,
+                    };
+                    for (host, number) in listen.clone() {
+                        tasks.spawn(greet::listen(Arc::clone(&self), role, port, host, number));
                     }
                 }
-                Some(Command::Connect(role, leader)) => {
-                    tasks.spawn(Arc::clone(&self).connect(role, leader));
+                Some(Command::Connect(role, server, port)) => {
+                    tasks.spawn(Arc::clone(&self).connect(role, server, port));
                 }
                 Some(Command::Reset) => {
                     // The next role needs the port: it must be free before the next command.
@@ -202,42 +246,65 @@ impl Driver {
         }
     }
 
-    async fn connect(self: Arc<Driver>, role: Role, leader: ServerId) {
-        match timeout(self.config.connect_timeout, self.dial(leader)).await {
+    async fn connect(self: Arc<Driver>, role: Role, server: ServerId, port: Port) {
+        match timeout(self.config.connect_timeout, self.dial(server, port)).await {
             Ok(Ok((address, stream))) => {
-                let peer = Peer::Leader(leader, address);
+                let peer = match port {
+                    Port::Quorum => Peer::Leader(server, address),
+                    Port::ObserverMaster => Peer::Master(server, address),
+                };
                 link::begin(&self, role, peer, stream, BytesMut::new());
             }
-            Ok(Err(error)) => self.not_connected(role, leader, &error),
-            Err(_) => self.not_connected(role, leader, &io::ErrorKind::TimedOut.into()),
+            Ok(Err(error)) => self.not_connected(role, server, port, &error),
+            Err(_) => self.not_connected(role, server, port, &io::ErrorKind::TimedOut.into()),
         }
     }
 
-    async fn dial(&self, leader: ServerId) -> io::Result<(SocketAddr, TcpStream)> {
-        let addresses = self.addresses(leader).iter();
-        let targets = addresses.map(|address| (address.host.clone(), address.quorum_port));
-        let stream = connect_any(targets).await?;
+    async fn dial(&self, server: ServerId, port: Port) -> io::Result<(SocketAddr, TcpStream)> {
+        let stream = connect_any(self.targets(server, port)).await?;
         Ok((stream.peer_addr()?, stream))
     }
 
-    fn not_connected(&self, role: Role, leader: ServerId, error: &io::Error) {
+    fn not_connected(&self, role: Role, server: ServerId, port: Port, error: &io::Error) {
         let Some(link) = self.links.unused_id(role) else {
             return;
         };
-        let addresses = self.addresses(leader).iter();
-        let names: Vec<String> = addresses.map(MemberAddress::quorum_text).collect();
+        let names: Vec<String> = self
+            .addresses(server)
+            .iter()
+            .map(|address| address.at_port(self.number(address, port)))
+            .collect();
         tracing::warn!(
-            "cannot reach server {}, the leader, at [{}]: {error}",
-            leader.0,
+            "cannot reach server {}, {}, at [{}]: {error}",
+            server.0,
+            match port {
+                Port::Quorum => "the leader",
+                Port::ObserverMaster => "an observer master",
+            },
             names.join(", ")
         );
         (self.deliver)(role.number, QuorumEvent::LinkDown(link));
     }
 
+    /// Host and port of each address of a server.
+    fn targets(&self, server: ServerId, port: Port) -> impl Iterator<Item = (String, u16)> {
+        let addresses = self.addresses(server).into_iter();
+        addresses.map(move |address| {
+            let number = self.number(&address, port);
+            (address.host, number)
+        })
+    }
+
+    fn number(&self, address: &MemberAddress, port: Port) -> u16 {
+        match port {
+            Port::Quorum => address.quorum_port,
+            Port::ObserverMaster => self.config.observer_master_port.unwrap_or_default(),
+        }
+    }
+
     /// None of a server that is not a member.
-    fn addresses(&self, server: ServerId) -> &[MemberAddress] {
-        let member = self.config.members.servers.get(&server);
-        member.map_or(&[], |member| &member.addresses)
+    fn addresses(&self, server: ServerId) -> Vec<MemberAddress> {
+        self.addresses.lock().get(&server).cloned().unwrap_or_default()
     }
 }
 

@@ -11,6 +11,7 @@ use super::os_disk::OsDisk;
 use super::peer_election::{self, PeerElection};
 use super::peer_quorum::{PeerQuorum, QuorumEvent};
 use crate::ids::{ServerId, Zxid};
+use crate::quorum::configs::Configs;
 use crate::replica::{Input, PeerEvent};
 use crate::storage::{StorageConfig, data_dir, log_range};
 use crate::zab::LinkId;
@@ -57,6 +58,13 @@ impl Peers {
         self.election.dial_all();
     }
 
+    /// Who the members are, and where.
+    pub fn use_configs(&self, configs: &Configs) {
+        let addresses = configs.all_addresses();
+        self.election.use_addresses(addresses.clone());
+        self.quorum.use_addresses(addresses);
+    }
+
     /// Accepts learners.
     pub fn listen(&self, role: u64) {
         self.quorum.listen(role);
@@ -67,7 +75,17 @@ impl Peers {
         self.quorum.connect(role, leader);
     }
 
-    /// Packets on the quorum port.
+    /// Accepts observers.
+    pub fn listen_for_observers(&self, role: u64) {
+        self.quorum.listen_for_observers(role);
+    }
+
+    /// Connects to an observer master.
+    pub fn connect_to_master(&self, role: u64, master: ServerId) {
+        self.quorum.connect_to_master(role, master);
+    }
+
+    /// Packets on the quorum port, or that of an observer master.
     pub fn send(&self, link: LinkId, bytes: Bytes) {
         self.quorum.send(link, bytes);
     }

@@ -68,6 +68,7 @@ fn status_line(is_serving: bool, role: &RoleStatus) -> String {
     let mode = match role.mode {
         Mode::Standalone => "standalone",
         Mode::Looking => return "looking for a leader".to_owned(),
+        Mode::ReadOnly => return "looking for a leader, serving read-only clients".to_owned(),
         Mode::Leader => "leader",
         Mode::Follower => "follower",
         Mode::Observer => "observer",

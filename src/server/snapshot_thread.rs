@@ -128,7 +128,8 @@ impl<D: Disk> Snapshots<D> {
         let start = self.clock.now().mono;
         let mut cursor = SnapshotCursor::default();
         let mut bytes = 0;
-        let mut chunk = Vec::new();
+        let room = || Vec::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 4);
+        let mut chunk = room();
         QuorumPacket::new(PacketType::Snap, head.zxid, None).encode(&mut chunk);
         snapshot_stream::encode_begin(head, &mut chunk);
         loop {
@@ -142,7 +143,7 @@ impl<D: Disk> Snapshots<D> {
             }
             bytes += chunk.len();
             let is_there = chunks
-                .blocking_send(Bytes::from(std::mem::take(&mut chunk)))
+                .blocking_send(Bytes::from(std::mem::replace(&mut chunk, room())))
                 .is_ok();
             if !is_there || is_last {
                 break;

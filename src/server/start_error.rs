@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use thiserror::Error;
 
@@ -18,9 +19,29 @@ pub enum StartError {
     /// What is in it cannot be served.
     #[error("Unexpected exception, exiting abnormally: {0}")]
     Recovery(RecoveryError),
+    /// The permission to begin without a database would be there at every start.
+    #[error("Unexpected exception, exiting abnormally: cannot remove {}: {error}", .file.display())]
+    Initialize {
+        /// The file.
+        file: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
     /// The epoch files do not fit the rest.
     #[error("Unexpected exception, exiting abnormally: {0}")]
     Epochs(EpochsError),
+    /// The files that a reconfiguration changes cannot be written.
+    #[error(
+        "reconfigEnabled=true, but files beside {} cannot be written: {error}. Let the user of this server \
+         write to the directory of its configuration, or set reconfigEnabled=false",
+        path.display()
+    )]
+    DynamicFiles {
+        /// The configuration file.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
     /// The election port cannot be opened.
     #[error("Unexpected exception, exiting abnormally: {0:#}")]
     ElectionPort(anyhow::Error),
@@ -60,7 +81,9 @@ impl StartError {
             StartError::DataDir(_) => 3,
             StartError::ElectionPort(_) => 14,
             StartError::Recovery(_)
+            | StartError::Initialize { .. }
             | StartError::Epochs(_)
+            | StartError::DynamicFiles { .. }
             | StartError::Listen(_)
             | StartError::System(_) => 1,
         }

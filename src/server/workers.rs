@@ -1,5 +1,7 @@
 //! The threads that serve clients: each a runtime of its own, on which its connections stay.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream as StdStream};
 use std::sync::Arc;
@@ -13,9 +15,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::client_task::{self, ClientContext};
+use super::wakes::Wakes;
 use crate::auth::ip_id;
 use crate::client::{ClientConfig, ClientConn};
 use crate::ids::ConnId;
+use crate::proto::acl::Id;
 use crate::shared::{ConnShared, HeldBack};
 
 /// Limits on connections.
@@ -36,7 +40,8 @@ pub struct Workers {
     accept_config: AcceptConfig,
     workers: Vec<Worker>,
     next_id: AtomicU64,
-    per_address: Mutex<std::collections::BTreeMap<IpAddr, u32>>,
+    per_address: Mutex<BTreeMap<IpAddr, OfAddress>>,
+    wakes: Arc<Wakes>,
 }
 
 struct Worker {
@@ -47,19 +52,27 @@ struct Worker {
 struct Accepted {
     stream: StdStream,
     peer: SocketAddr,
+    ids: Arc<[Id]>,
+}
+
+/// The connections of one client address.
+struct OfAddress {
+    count: u32,
+    /// The identity that all of them begin with.
+    ids: Arc<[Id]>,
 }
 
 impl Workers {
-    /// Starts `count` threads.
+    /// Starts as many threads as there are to be woken.
     pub fn start(
         context: Arc<ClientContext>,
         client_config: Arc<ClientConfig>,
         accept_config: AcceptConfig,
-        count: usize,
+        wakes: Arc<Wakes>,
     ) -> io::Result<Arc<Workers>> {
         let mut workers = Vec::new();
         let mut queues = Vec::new();
-        for _ in 0..count {
+        for _ in 0..wakes.threads() {
             let (streams, queue) = unbounded_channel();
             workers.push(Worker {
                 streams,
@@ -67,7 +80,7 @@ impl Workers {
             });
             queues.push(queue);
         }
-        let per_address = Mutex::new(std::collections::BTreeMap::new());
+        let per_address = Mutex::new(BTreeMap::new());
         let next_id = AtomicU64::new(1);
         let all = Arc::new(Workers {
             context,
@@ -76,6 +89,7 @@ impl Workers {
             workers,
             next_id,
             per_address,
+            wakes,
         });
         for (at, queue) in queues.into_iter().enumerate() {
             let all = Arc::clone(&all);
@@ -130,12 +144,22 @@ impl Workers {
         };
         let stream = stream.into_std()?;
         worker.count.fetch_add(1, Relaxed);
-        *self.per_address.lock().entry(ip).or_insert(0) += 1;
         let _ = worker.streams.send(Accepted {
             stream,
             peer: SocketAddr::new(ip, peer.port()),
+            ids: self.ids_of_one_more(ip),
         });
         Ok(())
+    }
+
+    fn ids_of_one_more(&self, ip: IpAddr) -> Arc<[Id]> {
+        let mut per_address = self.per_address.lock();
+        let address = per_address.entry(ip).or_insert_with(|| OfAddress {
+            count: 0,
+            ids: Arc::from([ip_id(ip)]),
+        });
+        address.count += 1;
+        Arc::clone(&address.ids)
     }
 
     fn log_refusal(&self, log: impl FnOnce(HeldBack)) {
@@ -155,49 +179,47 @@ impl Workers {
         if total_max > 0 && total >= total_max as usize {
             return Some(total_max);
         }
-        let of_address = self.per_address.lock().get(&ip).copied().unwrap_or(0);
+        let of_address = self
+            .per_address
+            .lock()
+            .get(&ip)
+            .map_or(0, |address| address.count);
         (per_address_max > 0 && of_address >= per_address_max).then_some(per_address_max)
     }
 
     async fn serve(self: Arc<Workers>, at: usize, mut queue: UnboundedReceiver<Accepted>) {
-        while let Some(Accepted { stream, peer }) = queue.recv().await {
+        let wakes = Arc::clone(&self.wakes);
+        tokio::spawn(async move { wakes.pass_on(at).await });
+        while let Some(Accepted { stream, peer, ids }) = queue.recv().await {
+            let id = ConnId(self.next_id.fetch_add(1, Relaxed));
+            let wall_ms = self.context.clock.now().wall_ms;
+            let conn = Arc::new(ConnShared::new(id, at as u32, peer, ids, wall_ms));
             let all = Arc::clone(&self);
             tokio::spawn(async move {
-                all.serve_one(stream, peer).await;
-                all.released(at, peer.ip());
+                let mut stream = match TcpStream::from_std(stream) {
+                    Ok(stream) => stream,
+                    Err(error) => {
+                        tracing::warn!(peer = %conn.peer, %error, "cannot serve a connection");
+                        return all.released(&conn);
+                    }
+                };
+                let ClientContext { shared, .. } = &*all.context;
+                shared.conns.lock().insert(conn.id, Arc::clone(&conn));
+                let mut client = ClientConn::new(Arc::clone(&all.client_config), Arc::clone(&conn));
+                client_task::run(&all.context, &mut stream, &mut client).await;
+                shared.conns.lock().remove(&conn.id);
+                all.released(&conn);
             });
         }
     }
 
-    async fn serve_one(&self, stream: StdStream, peer: SocketAddr) {
-        let stream = match TcpStream::from_std(stream) {
-            Ok(stream) => stream,
-            Err(error) => {
-                tracing::warn!(%peer, %error, "cannot serve a connection");
-                return;
-            }
-        };
-        let shared = &self.context.shared;
-        let id = ConnId(self.next_id.fetch_add(1, Relaxed));
-        let wall_ms = self.context.clock.now().wall_ms;
-        let conn = Arc::new(ConnShared::new(id, peer, Arc::from([ip_id(peer.ip())]), wall_ms));
-        shared.conns.lock().insert(id, Arc::clone(&conn));
-        client_task::run(
-            &self.context,
-            stream,
-            ClientConn::new(Arc::clone(&self.client_config), conn),
-        )
-        .await;
-        shared.conns.lock().remove(&id);
-    }
-
-    fn released(&self, at: usize, ip: IpAddr) {
-        self.workers[at].count.fetch_sub(1, Relaxed);
+    fn released(&self, conn: &ConnShared) {
+        self.workers[conn.thread as usize].count.fetch_sub(1, Relaxed);
         let mut per_address = self.per_address.lock();
-        if let Some(count) = per_address.get_mut(&ip) {
-            *count -= 1;
-            if *count == 0 {
-                per_address.remove(&ip);
+        if let Entry::Occupied(mut address) = per_address.entry(conn.peer.ip()) {
+            address.get_mut().count -= 1;
+            if address.get().count == 0 {
+                address.remove();
             }
         }
     }

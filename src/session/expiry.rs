@@ -20,6 +20,11 @@ impl<T: Copy + Ord> ExpiryQueue<T> {
         }
     }
 
+    /// An empty queue with buckets of the same width.
+    pub fn another(&self) -> ExpiryQueue<T> {
+        ExpiryQueue::new(self.tick)
+    }
+
     /// When something that is touched at `now` expires: `timeout` later at the earliest, one tick more at the
     /// latest.
     pub fn deadline(&self, now: Millis, timeout: Millis) -> Millis {

@@ -30,6 +30,14 @@ impl SessionTracker {
         }
     }
 
+    /// Another tracker of no sessions, with the same ticks.
+    pub fn another(&self) -> SessionTracker {
+        SessionTracker {
+            sessions: HashMap::with_hasher(self.sessions.hasher().clone()),
+            expiry: self.expiry.another(),
+        }
+    }
+
     /// Tracks a session from `now` on. One that is known already is touched, unless it is closing, and gets
     /// this timeout.
     pub fn add(&mut self, session: SessionId, timeout_ms: i32, now: Millis) {
@@ -98,9 +106,12 @@ impl SessionTracker {
 
     /// Whether the session is known and its end has been proposed.
     pub fn is_closing(&self, session: SessionId) -> bool {
-        self.sessions
-            .get(&session)
-            .is_some_and(|known| known.deadline.is_none())
+        self.closing(session) == Some(true)
+    }
+
+    /// Whether the end of the session has been proposed; `None` if it is not known.
+    pub fn closing(&self, session: SessionId) -> Option<bool> {
+        self.sessions.get(&session).map(|known| known.deadline.is_none())
     }
 
     /// Whether the session is known, closing or not.

@@ -13,8 +13,12 @@ pub struct LineLimiters {
     pub refused_connections: LineLimiter,
     /// Frames of impossible length.
     pub bad_frames: LineLimiter,
+    /// Replies that clients may not take.
+    pub large_replies: LineLimiter,
     /// Operations that clients may not send.
     pub refused_operations: LineLimiter,
+    /// Clients that do not read their events.
+    pub unread_events: LineLimiter,
     /// Credentials that were not accepted.
     pub failed_auths: LineLimiter,
     /// Sessions that are unknown, or clients that are ahead of the server.
@@ -25,6 +29,10 @@ pub struct LineLimiters {
     pub expired_sessions: LineLimiter,
     /// Transactions of a leader that lead to another digest here.
     pub digest_mismatches: LineLimiter,
+    /// Containers and TTL nodes that the leader removes.
+    pub deleted_containers: LineLimiter,
+    /// Writes over a quota.
+    pub exceeded_quotas: LineLimiter,
 }
 
 /// Lets a bounded number of lines pass per window of time and counts the others.

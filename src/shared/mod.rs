@@ -27,7 +27,9 @@ use crate::ids::{ConnId, SessionId};
 use crate::metrics::{Metrics, ResponseSize};
 use crate::proto::acl::Id;
 use crate::proto::opcode::OpCode;
+use crate::proto::request::first_path;
 use crate::session::tracker::SessionTracker;
+use crate::session::{ConnectionThrottle, ConnectionThrottleConfig};
 use crate::tree::DataTree;
 use crate::watch::WatchManager;
 
@@ -39,6 +41,8 @@ pub struct Shared {
     pub watches: WatchManager,
     /// Sessions and when they expire. Changed by the core only.
     pub sessions: Mutex<SessionTracker>,
+    /// Sessions of this server's clients that no other server knows. Changed by the core only.
+    pub local_sessions: Mutex<SessionTracker>,
     /// Open client connections.
     pub conns: Mutex<BTreeMap<ConnId, Arc<ConnShared>>>,
     /// Counters of the whole server.
@@ -51,8 +55,16 @@ pub struct Shared {
     pub proposal_size: ResponseSize,
     /// Requests handed to the core and not answered yet.
     pub outstanding: AtomicUsize,
+    /// Bytes of large requests among them.
+    pub large_request_bytes: AtomicUsize,
+    /// Beyond so many bytes a reply is more than most clients take (`jute.maxbuffer`).
+    pub large_reply_bytes: AtomicUsize,
+    /// Which connect requests go on.
+    pub connection_throttle: Mutex<ConnectionThrottle>,
     /// Whether clients are served.
     pub is_serving: AtomicBool,
+    /// Whether, while there is no leader, those clients are served that only read.
+    pub is_read_only: AtomicBool,
     /// What this server is in its ensemble. Published by the core.
     pub role: Mutex<RoleStatus>,
     /// Why the logs and snapshots cannot be used, as long as a leader's snapshot is waited for.
@@ -67,6 +79,7 @@ impl Shared {
         Shared {
             tree: RwLock::new(tree),
             watches: WatchManager::new(hash_seed),
+            local_sessions: Mutex::new(sessions.another()),
             sessions: Mutex::new(sessions),
             conns: Mutex::new(BTreeMap::new()),
             stats: ServerStats::default(),
@@ -74,10 +87,33 @@ impl Shared {
             response_size: ResponseSize::default(),
             proposal_size: ResponseSize::default(),
             outstanding: AtomicUsize::new(0),
+            large_request_bytes: AtomicUsize::new(0),
+            large_reply_bytes: AtomicUsize::new(usize::MAX),
+            connection_throttle: Mutex::new(ConnectionThrottle::new(
+                ConnectionThrottleConfig::default(),
+                Millis(0),
+                hash_seed,
+            )),
             is_serving: AtomicBool::new(false),
+            is_read_only: AtomicBool::new(false),
             role: Mutex::new(RoleStatus::default()),
             damage: Mutex::new(None),
             line_limiters: LineLimiters::default(),
+        }
+    }
+
+    /// A request was answered with so many bytes. Names it if that is more than clients take that are
+    /// configured as this server is: they close the connection, and come again with the same request.
+    pub fn note_reply(&self, now: Millis, conn: &ConnShared, op: OpCode, body: &[u8], bytes: usize) {
+        let limit = self.large_reply_bytes.load(Relaxed);
+        if bytes <= limit {
+            return;
+        }
+        self.metrics.large_replies.add(&format!("{op:?}"), 1);
+        if let Some(held_back) = self.line_limiters.large_replies.admit(now) {
+            let path = first_path(op, body);
+            tracing::warn!(peer = %conn.peer, session = %conn.session_id(), ?op, path, bytes, limit,
+                "a reply is longer than jute.maxbuffer; its client may not take it{held_back}");
         }
     }
 }
@@ -87,6 +123,8 @@ impl Shared {
 pub struct ConnShared {
     /// Its number.
     pub id: ConnId,
+    /// The number of the client thread on which it stays.
+    pub thread: u32,
     /// The client's address.
     pub peer: SocketAddr,
     /// What the core has for it.
@@ -102,9 +140,10 @@ pub struct ConnShared {
 
 impl ConnShared {
     /// A connection that has no session yet. `wall_ms` is when it came, for `cons`.
-    pub fn new(id: ConnId, peer: SocketAddr, ids: Arc<[Id]>, wall_ms: i64) -> ConnShared {
+    pub fn new(id: ConnId, thread: u32, peer: SocketAddr, ids: Arc<[Id]>, wall_ms: i64) -> ConnShared {
         ConnShared {
             id,
+            thread,
             peer,
             outbox: Outbox::default(),
             last_heard: AtomicU64::new(0),

@@ -32,8 +32,10 @@ pub struct Drained {
     pub replies: u32,
     /// Event frames among them.
     pub events: u32,
-    /// The session that the connection now serves.
-    pub established: Option<Established>,
+    /// The bytes of these.
+    pub event_bytes: u32,
+    /// Whether the connection now serves a session.
+    pub is_established: bool,
     /// Whether the connection is to be closed once the bytes are sent.
     pub close: bool,
 }
@@ -53,6 +55,7 @@ impl Outbox {
         self.push(|pending| {
             pending.bytes.extend_from_slice(frame);
             pending.events += 1;
+            pending.event_bytes = pending.event_bytes.saturating_add(frame.len() as u32);
         })
     }
 
@@ -65,11 +68,11 @@ impl Outbox {
     }
 
     /// Queues the answer to the connect request. True if the outbox was empty.
-    pub fn push_connected(&self, established: Established, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+    pub fn push_connected(&self, write: impl FnOnce(&mut Vec<u8>)) -> bool {
         self.push(|pending| {
             write(&mut pending.bytes);
             pending.replies += 1;
-            pending.established = Some(established);
+            pending.is_established = true;
         })
     }
 
@@ -78,12 +81,10 @@ impl Outbox {
         self.push(|pending| pending.close = true)
     }
 
-    /// Wakes the reader. Called after the write guard is gone, so that it does not wake up only to wait.
-    pub fn wake(&self) {
-        let waker = self.inner.lock().waker.take();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+    /// What wakes the reader, if it waits. Used after the write guard is gone, so that the reader does not
+    /// wake up only to wait.
+    pub fn take_waker(&self) -> Option<Waker> {
+        self.inner.lock().waker.take()
     }
 
     /// Whether there is something to drain; if not, `waker` is woken when there is.
@@ -150,10 +151,9 @@ mod tests {
     fn a_reader_that_found_nothing_is_woken_once() {
         let outbox = Outbox::default();
         assert!(!outbox.poll_ready(Waker::noop()));
-        assert!(outbox.inner.lock().waker.is_some());
         assert!(outbox.close());
-        outbox.wake();
-        assert!(outbox.inner.lock().waker.is_none());
+        assert!(outbox.take_waker().is_some());
+        assert!(outbox.take_waker().is_none());
         assert!(outbox.poll_ready(Waker::noop()));
     }
 }

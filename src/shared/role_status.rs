@@ -10,6 +10,8 @@ pub enum Mode {
     Standalone,
     /// In an ensemble, without a leader: clients are not served.
     Looking,
+    /// The same, but those who only read are served.
+    ReadOnly,
     /// Leads, or is about to.
     Leader,
     /// Follows, or is about to.
@@ -39,7 +41,7 @@ pub struct RoleStatus {
     pub mode: Mode,
     /// How far it has come. `Election` when standalone.
     pub state: ZabState,
-    /// Who leads, if that is known.
+    /// Who leads, if that is known. Behind a follower it is not.
     pub leader: Option<ServerId>,
     /// The epoch that this server has joined last (`currentEpoch`).
     pub epoch: Epoch,
@@ -47,6 +49,10 @@ pub struct RoleStatus {
     pub active_since_ms: Option<u64>,
     /// How long the last election took, in milliseconds.
     pub election_ms: Option<u64>,
+    /// Of an observer: the voter that it learns from in the leader's place.
+    pub observer_master: Option<ServerId>,
+    /// Of a follower that serves observers: how many serve clients.
+    pub synced_observers: Option<usize>,
     /// Of a leader, whether active or not yet.
     pub leading: Option<LeadingStatus>,
 }

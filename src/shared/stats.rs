@@ -1,6 +1,6 @@
 //! Counters that connections and the core add to without a lock.
 
-use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use crate::ids::Zxid;
 use crate::proto::opcode::OpCode;
@@ -10,9 +10,9 @@ use crate::proto::opcode::OpCode;
 pub struct Latency {
     count: AtomicU64,
     total: AtomicU64,
-    min: AtomicU64,
-    max: AtomicU64,
-    last: AtomicU64,
+    min: AtomicU32,
+    max: AtomicU32,
+    last: AtomicU32,
 }
 
 impl Default for Latency {
@@ -20,9 +20,9 @@ impl Default for Latency {
         Latency {
             count: AtomicU64::new(0),
             total: AtomicU64::new(0),
-            min: AtomicU64::new(u64::MAX),
-            max: AtomicU64::new(0),
-            last: AtomicU64::new(0),
+            min: AtomicU32::new(u32::MAX),
+            max: AtomicU32::new(0),
+            last: AtomicU32::new(0),
         }
     }
 }
@@ -32,6 +32,7 @@ impl Latency {
     pub fn record(&self, count: u64, ms: u64) {
         self.count.fetch_add(count, Relaxed);
         self.total.fetch_add(count * ms, Relaxed);
+        let ms = u32::try_from(ms).unwrap_or(u32::MAX);
         self.last.store(ms, Relaxed);
         if ms < self.min.load(Relaxed) {
             self.min.fetch_min(ms, Relaxed);
@@ -45,7 +46,7 @@ impl Latency {
     pub fn reset(&self) {
         self.count.store(0, Relaxed);
         self.total.store(0, Relaxed);
-        self.min.store(u64::MAX, Relaxed);
+        self.min.store(u32::MAX, Relaxed);
         self.max.store(0, Relaxed);
         self.last.store(0, Relaxed);
     }
@@ -53,19 +54,19 @@ impl Latency {
     /// The shortest, 0 when there is none.
     pub fn min(&self) -> u64 {
         match self.min.load(Relaxed) {
-            u64::MAX => 0,
-            ms => ms,
+            u32::MAX => 0,
+            ms => ms.into(),
         }
     }
 
     /// The longest.
     pub fn max(&self) -> u64 {
-        self.max.load(Relaxed)
+        self.max.load(Relaxed).into()
     }
 
     /// The most recent.
     pub fn last(&self) -> u64 {
-        self.last.load(Relaxed)
+        self.last.load(Relaxed).into()
     }
 
     /// The mean, 0 when there is none.

@@ -22,7 +22,8 @@ use crate::ids::Zxid;
 pub struct FinishedLog {
     /// Which log, by the zxid in its name.
     pub log: Zxid,
-    /// Its last transaction.
+    /// The last transaction of the history at that time: its own last one, or that of a snapshot which had
+    /// overtaken it.
     pub last: Zxid,
     /// The offset behind it.
     pub offset: u64,

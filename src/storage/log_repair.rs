@@ -89,9 +89,8 @@ fn settle<D: Disk>(
 ) -> Result<(), RecoveryError> {
     let path = &end.file.path;
     let mut file = disk.open_write(path).doing("open", path)?;
-    if end.file.len > end.offset {
-        file.truncate(end.offset).doing("cut", path)?;
-    }
+    // Also where nothing is to be cut: a cut whose sync failed may count as done and not be on the disk.
+    file.truncate(end.offset).doing("cut", path)?;
     let known = synced.filter(|synced| synced.log == end.file.zxid);
     let mut at = known.map_or(end.offset, |synced| synced.bytes);
     let reader = LogReader::open(disk, path, config.record_bytes_max)?;

@@ -48,6 +48,9 @@ pub struct StorageConfig {
     pub record_bytes_max: usize,
     /// `zookeeper.datadir.autocreate`: missing directories are created.
     pub autocreate: bool,
+    /// That there is no database may mean that there never was one. False for a member with
+    /// `zookeeper.db.autocreate` off, unless the file `initialize` was put there: it may as well be lost.
+    pub may_begin_empty: bool,
 }
 
 /// How a snapshot is compressed; its name says it.

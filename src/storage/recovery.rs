@@ -57,6 +57,8 @@ pub struct RecoveryReport {
     pub snapshot_written: Option<SnapshotFile>,
     /// Transactions applied.
     pub txns_replayed: u64,
+    /// Their bytes in the log.
+    pub bytes_replayed: u64,
     /// Bytes behind the last whole record that were cut.
     pub torn: Option<TornTail>,
     /// Logs without a record that were removed.
@@ -114,6 +116,16 @@ pub enum RecoveryError {
         /// Where a snapshot should be.
         snap_dir: PathBuf,
     },
+    /// Neither logs nor snapshots, where they may have been lost.
+    #[error(
+        "there is no database in {}, and db.autocreate is false. If this server has never held data, create \
+         an empty file `initialize` in its data directory and start it again",
+        .snap_dir.display()
+    )]
+    Empty {
+        /// Where a snapshot should be.
+        snap_dir: PathBuf,
+    },
     /// No snapshot can be read.
     #[error(
         "none of the snapshots in {} can be used: {reasons}. Restore one from a backup or another server",
@@ -125,11 +137,12 @@ pub enum RecoveryError {
         /// Each and why not.
         reasons: String,
     },
-    /// An older snapshot does not lead to where the damaged one was.
+    /// An older snapshot does not lead through where the damaged one was. A snapshot may show more than the
+    /// log has got, and what a later epoch has logged is no proof that nothing is missing before it.
     #[error(
-        "snapshot {} is damaged ({source}) and the logs after the snapshot before it end at {last}, so \
-         transactions up to {zxid} would be lost: restore the snapshot, or the logs, from a backup or \
-         another server",
+        "snapshot {} is damaged ({source}) and transaction {zxid}, with which it ends, is not in the logs \
+         that lead from the snapshot before it to {last}, so acknowledged ones would be lost: restore the \
+         snapshot, or the logs, from a backup or another server",
         .path.display()
     )]
     SnapshotLost {
@@ -279,7 +292,8 @@ impl RecoveryError {
     /// errors are for the operator: nothing is known to be lost.
     pub fn is_damage(&self) -> bool {
         match self {
-            RecoveryError::NoUsableSnapshot { .. }
+            RecoveryError::Empty { .. }
+            | RecoveryError::NoUsableSnapshot { .. }
             | RecoveryError::SnapshotLost { .. }
             | RecoveryError::Damaged { .. }
             | RecoveryError::SyncedLost { .. }
@@ -333,12 +347,20 @@ fn read_and_repair<D: Disk>(
     let listing = data_dir::list(disk, config)?;
     report.warnings.extend(listing.warnings());
     let (replay, damaged) = replay(disk, config, &listing, hash_seed, &mut report)?;
-    if let Some((file, source)) = damaged.into_iter().find(|(file, _)| file.zxid > replay.last) {
+    if let Some((file, source)) = damaged
+        .into_iter()
+        .find(|(file, _)| !replay.leads_through(file.zxid))
+    {
         return Err(RecoveryError::SnapshotLost {
             path: file.path,
             zxid: file.zxid,
             last: replay.last,
             source,
+        });
+    }
+    if report.snapshot.is_none() && replay.last == Zxid::ZERO && !config.may_begin_empty {
+        return Err(RecoveryError::Empty {
+            snap_dir: config.snap_dir.clone(),
         });
     }
     log_repair::repair(disk, config, &listing.logs, &replay, &mut report)?;
@@ -377,7 +399,9 @@ fn finish_newest<D: Disk>(disk: &D, config: &StorageConfig, replay: &Replay) -> 
     match replay.ends.iter().rfind(|end| end.records > 0) {
         None => Ok(()),
         Some(end) => {
-            let (log, last, offset) = (end.file.zxid, end.last, end.offset);
+            // A snapshot that has overtaken the log: what is between is in no log, and the next one does not
+            // follow this one.
+            let (log, last, offset) = (end.file.zxid, replay.last.max(end.last), end.offset);
             LogEnds::add(disk, config, FinishedLog { log, last, offset })
         }
     }
@@ -428,13 +452,14 @@ fn replay<D: Disk>(
     report: &mut RecoveryReport,
 ) -> Result<(Replay, Vec<(SnapshotFile, SnapshotError)>), RecoveryError> {
     let ends = LogEnds::load(disk, &config.log_dir)?;
-    let mut damaged = Vec::new();
+    let mut damaged: Vec<(SnapshotFile, SnapshotError)> = Vec::new();
     for file in &listing.snapshots {
         match snapshot_reader::load(disk, file, config.record_bytes_max, hash_seed) {
             Ok((tree, tail)) => {
                 report.snapshot = Some(file.clone());
                 let digest = tail.digest;
                 let mut replay = Replay::new(tree, file.zxid, digest, config.digest_enabled, report);
+                replay.watch_for(damaged.iter().map(|(file, _)| file.zxid));
                 for log in needed(&listing.logs, file.zxid) {
                     replay.log(disk, log, config.record_bytes_max, report)?;
                     check_end(&ends, &replay)?;

@@ -23,6 +23,8 @@ pub(super) struct Replay {
     /// How the logs ended, those that were read.
     pub ends: Vec<LogEnd>,
     tail: VecDeque<Vec<u8>>,
+    /// Snapshots that cannot be used end with these, and no log has shown them yet.
+    unseen: Vec<Zxid>,
     digests: DigestCheck,
     /// The place in `ends` of the log that held the last whole record.
     settled: usize,
@@ -66,6 +68,7 @@ impl Replay {
             last: base,
             ends: Vec::new(),
             tail: VecDeque::new(),
+            unseen: Vec::new(),
             digests: DigestCheck::On,
             settled: 0,
         };
@@ -79,6 +82,16 @@ impl Replay {
             }
         }
         replay
+    }
+
+    /// Transactions with which snapshots end that cannot be used: the logs have to lead through them.
+    pub fn watch_for(&mut self, zxids: impl Iterator<Item = Zxid>) {
+        self.unseen.extend(zxids.filter(|zxid| *zxid > self.last));
+    }
+
+    /// Whether the tree has come through one of those.
+    pub fn leads_through(&self, zxid: Zxid) -> bool {
+        !self.unseen.contains(&zxid)
     }
 
     /// Applies what is newer than the tree in one log.
@@ -195,7 +208,9 @@ impl Replay {
         })?;
         self.tree.process_txn(&logged.header, &logged.txn, &mut ());
         self.last = zxid;
+        self.unseen.retain(|unseen| *unseen != zxid);
         report.txns_replayed += 1;
+        report.bytes_replayed += body.len() as u64;
         self.check_digest(logged.digest, report);
         self.remember(body);
         Ok(())

@@ -1,8 +1,10 @@
-//! What kind of node an owner value makes (EphemeralType), and which ephemerals a session owns.
+//! What kind of node an owner value makes (EphemeralType), which ephemerals a session owns, and which nodes
+//! the leader removes one day.
 
 use std::collections::BTreeSet;
 
 use crate::ids::SessionId;
+use crate::proto::txn::CreateKind;
 
 /// The kinds of nodes, told apart by the stored owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +31,16 @@ impl NodeKind {
         }
     }
 
+    /// What a create makes. `owner` is the session that an ephemeral belongs to.
+    pub fn of_new(kind: CreateKind, owner: Option<SessionId>) -> NodeKind {
+        match (kind, owner) {
+            (CreateKind::Container, _) => NodeKind::Container,
+            (CreateKind::Ttl(ttl), _) => NodeKind::Ttl(ttl),
+            (CreateKind::Plain | CreateKind::WithStat, Some(session)) => NodeKind::Ephemeral(session),
+            (CreateKind::Plain | CreateKind::WithStat, None) => NodeKind::Persistent,
+        }
+    }
+
     /// The owner to store. A time to live is cut to 40 bits.
     pub fn owner(self) -> i64 {
         match self {
@@ -48,36 +60,51 @@ impl NodeKind {
     }
 }
 
-/// Sessions and the ids of their nodes, in this order.
+/// The ids of all nodes that do not stay until a client deletes them.
 #[derive(Debug, Default)]
-pub(super) struct Ephemerals(BTreeSet<(SessionId, u32)>);
+pub(super) struct Ephemerals {
+    /// Sessions and their nodes, in this order.
+    owned: BTreeSet<(SessionId, u32)>,
+    /// Containers and TTL nodes (`DataTree.containers` and `DataTree.ttls`).
+    unowned: BTreeSet<u32>,
+}
 
 impl Ephemerals {
+    /// How many have a session.
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.owned.len()
     }
 
-    /// Takes note of a node. Nodes that no session owns are passed over.
+    /// Takes note of a node. Persistent nodes are passed over.
     pub(super) fn add(&mut self, owner: i64, id: u32) {
-        if let NodeKind::Ephemeral(session) = NodeKind::from_owner(owner) {
-            self.0.insert((session, id));
+        match NodeKind::from_owner(owner) {
+            NodeKind::Persistent => {}
+            NodeKind::Ephemeral(session) => drop(self.owned.insert((session, id))),
+            NodeKind::Container | NodeKind::Ttl(_) => drop(self.unowned.insert(id)),
         }
     }
 
     pub(super) fn remove(&mut self, owner: i64, id: u32) {
-        if let NodeKind::Ephemeral(session) = NodeKind::from_owner(owner) {
-            self.0.remove(&(session, id));
+        match NodeKind::from_owner(owner) {
+            NodeKind::Persistent => {}
+            NodeKind::Ephemeral(session) => drop(self.owned.remove(&(session, id))),
+            NodeKind::Container | NodeKind::Ttl(_) => drop(self.unowned.remove(&id)),
         }
     }
 
     pub(super) fn of(&self, session: SessionId) -> impl Iterator<Item = u32> + '_ {
-        self.0
+        self.owned
             .range((session, 0)..=(session, u32::MAX))
             .map(|&(_, id)| id)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (SessionId, u32)> + '_ {
-        self.0.iter().copied()
+        self.owned.iter().copied()
+    }
+
+    /// Containers and TTL nodes from this id on.
+    pub(super) fn unowned_from(&self, id: u32) -> impl Iterator<Item = u32> + '_ {
+        self.unowned.range(id..).copied()
     }
 }
 
@@ -114,9 +141,12 @@ mod tests {
             ephemerals.add(owner, id);
         }
         assert_eq!(ephemerals.of(SessionId(1)).collect::<Vec<_>>(), [3, 7]);
+        assert_eq!(ephemerals.unowned_from(0).collect::<Vec<_>>(), [8]);
         ephemerals.remove(1, 3);
         ephemerals.remove(0, 9);
+        ephemerals.remove(CONTAINER_OWNER, 8);
         assert_eq!(ephemerals.of(SessionId(1)).collect::<Vec<_>>(), [7]);
+        assert_eq!(ephemerals.unowned_from(0).count(), 0);
         assert_eq!(ephemerals.len(), 2);
     }
 }

@@ -6,8 +6,10 @@ use thiserror::Error;
 
 use super::acl_cache::{AclCache, NULL_VECTOR, nobody};
 use super::ephemerals::Ephemerals;
+use super::listings::Listings;
 use super::node::{NAME_BYTES_MAX, NewNode, Node, ROOT, Slab};
 use super::path::split_parent;
+use super::quota::PathTrie;
 use super::{AclId, DataTree, digest};
 use crate::ids::{SessionId, Zxid};
 use crate::mutants::{self, Mutant};
@@ -51,6 +53,7 @@ impl DataTree {
             index: HashTable::new(),
             acls: AclCache::new(hasher.clone()),
             ephemerals: Ephemerals::default(),
+            quotas: PathTrie::default(),
             sessions: std::collections::BTreeMap::new(),
             last_processed_zxid: Zxid::ZERO,
             digest: 0,
@@ -58,6 +61,7 @@ impl DataTree {
             // The root counts a second time, as "/".
             data_bytes: 1,
             pass: None,
+            listings: Listings::default(),
             loading: Some(Box::new(Loading {
                 acls: HashMap::with_hasher(hasher.clone()),
                 path: String::new(),
@@ -111,17 +115,17 @@ impl DataTree {
         let parent = self
             .loaded_parent(parent_path)
             .ok_or_else(|| LoadError::NoParent(path.into()))?;
-        if self.child(parent, name).is_some() {
+        if self.child(parent, name.as_bytes()).is_some() {
             return Err(LoadError::Twice(path.into()));
         }
         let new = NewNode {
             parent,
             name,
-            name_hash: self.name_hash(parent, name),
+            name_hash: self.name_hash(parent, name.as_bytes()),
             data,
             acl,
+            digest: digest::node_digest(path, data, &stat),
             stat,
-            prefix_crc: digest::prefix_crc(path, data),
             is_counted: digest::is_counted(path),
         };
         let id = self.link(&new, path.len());
@@ -132,7 +136,8 @@ impl DataTree {
         Ok(())
     }
 
-    /// Completes the tree: ACLs that no node uses go, and built-in nodes that are missing are added.
+    /// Completes the tree: ACLs that no node uses go, built-in nodes that are missing are added, and quotas
+    /// are counted.
     pub fn finish_load(&mut self, zxid: Zxid) {
         let config_acl = RawAcls::from_list(&[Acl::world(perms::READ)]);
         let config_stat = StatPersisted {
@@ -143,6 +148,7 @@ impl DataTree {
         self.add_built_in("/zookeeper/quota", AclId::BUILT_IN, StatPersisted::default());
         let config_acl = self.acls.intern(&config_acl);
         self.add_built_in(CONFIG_PATH, config_acl, config_stat);
+        self.set_up_quotas();
         self.acls.purge_unused();
         self.last_processed_zxid = zxid;
         self.loading = None;
@@ -168,17 +174,17 @@ impl DataTree {
     fn add_built_in(&mut self, path: &str, acl: AclId, stat: StatPersisted) {
         let (parent_path, name) = split_parent(path);
         let parent = self.find(parent_path).expect("added before");
-        if self.child(parent, name).is_some() {
+        if self.child(parent, name.as_bytes()).is_some() {
             return;
         }
         let new = NewNode {
             parent,
             name,
-            name_hash: self.name_hash(parent, name),
+            name_hash: self.name_hash(parent, name.as_bytes()),
             data: Some(b""),
             acl,
+            digest: digest::node_digest(path, None, &stat),
             stat,
-            prefix_crc: digest::prefix_crc(path, None),
             is_counted: digest::is_counted(path),
         };
         self.link(&new, path.len());
@@ -194,10 +200,10 @@ impl DataTree {
                 data: Some(b""),
                 acl: AclId::BUILT_IN,
                 stat: StatPersisted::default(),
-                prefix_crc: digest::prefix_crc("", None),
+                digest: digest::node_digest("", None, &StatPersisted::default()),
                 is_counted: true,
             });
-            self.digest = u64::from(root.digest());
+            self.digest = u64::from(root.digest);
             self.nodes_count = 1;
             let id = self.nodes.insert(root);
             assert!(id == ROOT, "the root comes first");
@@ -205,11 +211,9 @@ impl DataTree {
         self.acls.claim(acl);
         let old = self.nodes.get(ROOT);
         let (old_acl, old_len) = (old.acl, old.data_len() as u64);
-        self.update(ROOT, |root| {
-            root.replace_data(data);
+        self.update_data(ROOT, "", data, |root| {
             root.set_persisted(&stat);
             root.acl = acl;
-            root.prefix_crc = digest::prefix_crc("", data);
         });
         self.acls.release(old_acl);
         self.data_bytes = self.data_bytes - old_len + self.nodes.get(ROOT).data_len() as u64;

@@ -6,35 +6,44 @@
 //! is to show.
 
 pub mod acl_cache;
+pub mod containers;
 pub mod digest;
 pub mod ephemerals;
+pub mod listings;
 pub mod load;
 mod node;
 pub mod node_ref;
 pub mod path;
 pub mod process_txn;
+pub mod quota;
 pub mod snapshot_view;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
+use std::mem;
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
 pub use acl_cache::{AclId, AclList};
+pub use containers::{Expired, Lifetimes};
 pub use ephemerals::NodeKind;
+pub use listings::Piece;
 pub use load::LoadError;
 pub use node_ref::NodeRef;
 pub use process_txn::{Change, ChangeKind, ChangeSink, TxnResult};
+pub use quota::{Quota, QuotaTotals, StatsTrack};
 pub use snapshot_view::{SnapshotCursor, SnapshotHead};
 
 use crate::ids::{SessionId, Zxid};
 use acl_cache::AclCache;
 use ephemerals::Ephemerals;
+use listings::Listings;
 use load::Loading;
-use node::{NONE, NewNode, Node, ROOT, Slab, TOMBSTONE, YOUNG};
+use node::{NONE, NOT_COUNTED, NewNode, Node, ROOT, Slab, TOMBSTONE, YOUNG};
+use quota::PathTrie;
 use snapshot_view::Pass;
 
 /// All znodes, their ACLs, and the sessions as far as transactions speak of them.
@@ -45,6 +54,7 @@ pub struct DataTree {
     hasher: FixedState,
     acls: AclCache,
     ephemerals: Ephemerals,
+    quotas: PathTrie,
     sessions: BTreeMap<SessionId, i32>,
     last_processed_zxid: Zxid,
     digest: u64,
@@ -54,6 +64,8 @@ pub struct DataTree {
     data_bytes: u64,
     /// The snapshot under way.
     pass: Option<Pass>,
+    /// Lists of children under way.
+    listings: Listings,
     /// Between `empty` and `finish_load`.
     loading: Option<Box<Loading>>,
 }
@@ -74,6 +86,11 @@ impl DataTree {
     /// Moves it without a transaction: to the start of an epoch.
     pub fn set_last_processed_zxid(&mut self, zxid: Zxid) {
         self.last_processed_zxid = zxid;
+    }
+
+    /// Hashes names so that clients cannot know which collide.
+    pub fn name_hasher(&self) -> FixedState {
+        self.hasher.clone()
     }
 
     /// Nodes, the root twice, as ZooKeeper counts them.
@@ -177,25 +194,26 @@ impl DataTree {
         if path.is_empty() {
             return Some(ROOT);
         }
-        let names = path.strip_prefix('/')?;
+        // No other character has the byte of a slash in it, and bytes are gone through faster.
+        let names = path.as_bytes().strip_prefix(b"/")?;
         names
-            .split('/')
+            .split(|byte| *byte == b'/')
             .try_fold(ROOT, |parent, name| self.child(parent, name))
     }
 
-    fn child(&self, parent: u32, name: &str) -> Option<u32> {
+    fn child(&self, parent: u32, name: &[u8]) -> Option<u32> {
         let hash = self.name_hash(parent, name);
         let is_same = |&id: &u32| {
             let node = self.nodes.get(id);
-            node.name_hash == hash && node.parent == parent && node.name() == name.as_bytes()
+            node.name_hash == hash && node.parent == parent && node.name() == name
         };
         self.index.find(widen(hash), is_same).copied()
     }
 
-    fn name_hash(&self, parent: u32, name: &str) -> u32 {
+    fn name_hash(&self, parent: u32, name: &[u8]) -> u32 {
         let mut hasher = self.hasher.build_hasher();
         hasher.write_u32(parent);
-        hasher.write(name.as_bytes());
+        hasher.write(name);
         let hash = hasher.finish();
         (hash ^ hash >> 32) as u32
     }
@@ -206,7 +224,7 @@ impl DataTree {
         if self.pass.is_some() {
             node.set(YOUNG);
         }
-        self.digest = self.digest.wrapping_add(u64::from(node.digest()));
+        self.digest = self.digest.wrapping_add(u64::from(node.digest));
         self.data_bytes += (path_len + node.data_len()) as u64;
         self.nodes_count += 1;
         self.acls.claim(new.acl);
@@ -232,11 +250,13 @@ impl DataTree {
     /// Takes a childless node out of the tree. Its ACL is still claimed: the caller releases it.
     fn unlink(&mut self, id: u32, path_len: usize) -> AclId {
         assert!(id != ROOT, "the root stays");
-        let node = self.nodes.get_mut(id);
+        let node = self.nodes.get(id);
         assert!(node.num_children == 0, "children go before their parent");
+        self.note_gone(id);
+        let node = self.nodes.get(id);
         let (hash, parent, acl) = (widen(node.name_hash), node.parent, node.acl);
         let (owner, is_young) = (node.ephemeral_owner, node.has(YOUNG));
-        self.digest = self.digest.wrapping_sub(u64::from(node.digest()));
+        self.digest = self.digest.wrapping_sub(u64::from(node.digest));
         self.data_bytes -= (path_len + node.data_len()) as u64;
         self.nodes_count -= 1;
         self.ephemerals.remove(owner, id);
@@ -260,6 +280,7 @@ impl DataTree {
         let node = self.nodes.get(id);
         let (parent, previous, next) = (node.parent, node.prev_sibling, node.next_sibling);
         assert!(node.first_child == NONE, "children go before their parent");
+        self.note_unlinked(id, next);
         if next != NONE {
             self.nodes.get_mut(next).prev_sibling = previous;
         }
@@ -274,10 +295,37 @@ impl DataTree {
     fn update(&mut self, id: u32, change: impl FnOnce(&mut Node)) {
         self.preserve(id);
         let node = self.nodes.get_mut(id);
-        let before = u64::from(node.digest());
+        let before = node.persisted();
         change(node);
-        let after = u64::from(node.digest());
-        self.digest = self.digest.wrapping_sub(before).wrapping_add(after);
+        if !node.has(NOT_COUNTED) {
+            let digest = digest::digest_after(node.digest, &before, &node.persisted());
+            self.set_digest(id, digest);
+        }
+    }
+
+    /// The same along with the data. Returns what [`Node::replace_data`] hands back.
+    fn update_data(
+        &mut self,
+        id: u32,
+        path: &str,
+        data: Option<&[u8]>,
+        change: impl FnOnce(&mut Node),
+    ) -> Box<[u8]> {
+        self.preserve(id);
+        let node = self.nodes.get_mut(id);
+        let old = node.replace_data(data);
+        change(node);
+        let digest = digest::node_digest(path, data, &node.persisted());
+        self.set_digest(id, digest);
+        old
+    }
+
+    fn set_digest(&mut self, id: u32, digest: u32) {
+        let before = mem::replace(&mut self.nodes.get_mut(id).digest, digest);
+        self.digest = self
+            .digest
+            .wrapping_sub(u64::from(before))
+            .wrapping_add(u64::from(digest));
     }
 }
 

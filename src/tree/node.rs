@@ -4,7 +4,6 @@
 //! again once its node is gone.
 
 use super::acl_cache::AclId;
-use super::digest::node_digest;
 use crate::ids::Zxid;
 use crate::proto::stat::StatPersisted;
 
@@ -28,8 +27,8 @@ pub(super) struct Node {
     /// Without tombstones.
     pub(super) num_children: u32,
     pub(super) acl: AclId,
-    /// See [`super::digest::prefix_crc`].
-    pub(super) prefix_crc: u32,
+    /// Its share of the digest of the tree ([`super::digest::node_digest`]).
+    pub(super) digest: u32,
     /// The key in the name index, kept so that growing the index does not touch every name.
     pub(super) name_hash: u32,
     /// The flags in the upper bits, the length of the name below.
@@ -44,7 +43,7 @@ pub(super) struct NewNode<'a> {
     pub(super) data: Option<&'a [u8]>,
     pub(super) acl: AclId,
     pub(super) stat: StatPersisted,
-    pub(super) prefix_crc: u32,
+    pub(super) digest: u32,
     pub(super) is_counted: bool,
 }
 
@@ -79,7 +78,7 @@ impl Node {
             prev_sibling: NONE,
             num_children: 0,
             acl: new.acl,
-            prefix_crc: new.prefix_crc,
+            digest: new.digest,
             name_hash: new.name_hash,
             flags_and_name_len,
         };
@@ -111,10 +110,6 @@ impl Node {
         self.version = stat.version;
         self.cversion = stat.cversion;
         self.aversion = stat.aversion;
-    }
-
-    pub(super) fn digest(&self) -> u32 {
-        node_digest(!self.has(NOT_COUNTED), self.prefix_crc, &self.persisted())
     }
 
     pub(super) fn name_len(&self) -> usize {

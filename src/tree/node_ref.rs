@@ -34,6 +34,11 @@ impl<'a> NodeRef<'a> {
         self.node.name_str()
     }
 
+    /// The same, without a look at what it is made of.
+    pub fn name_utf8(&self) -> &'a [u8] {
+        self.node.name()
+    }
+
     /// The data; null and empty differ.
     pub fn data(&self) -> Option<&'a [u8]> {
         self.node.data()
@@ -76,7 +81,7 @@ impl<'a> NodeRef<'a> {
     }
 
     /// Its children, the youngest first as long as the tree was not loaded from a snapshot.
-    pub fn children(&self) -> impl Iterator<Item = NodeRef<'a>> + use<'a> {
+    pub fn children(&self) -> impl Iterator<Item = NodeRef<'a>> + Clone + use<'a> {
         let tree = self.tree;
         let mut next = self.node.first_child;
         std::iter::from_fn(move || {
@@ -111,9 +116,9 @@ impl<'a> NodeRef<'a> {
         path
     }
 
-    /// See [`super::digest::prefix_crc`].
-    pub fn prefix_crc(&self) -> u32 {
-        self.node.prefix_crc
+    /// What it adds to the digest of the tree.
+    pub fn digest(&self) -> u32 {
+        self.node.digest
     }
 
     /// Persistent, ephemeral, container or TTL.

@@ -8,8 +8,12 @@ pub fn validate(path: &str) -> Result<(), ErrorCode> {
     if names.is_empty() {
         return Ok(());
     }
-    let is_named_well = names.split('/').all(|name| !matches!(name, "" | "." | ".."));
-    if is_named_well && !names.chars().any(is_forbidden) {
+    // No other character has the byte of a slash in it, and bytes are gone through faster.
+    let bytes = names.as_bytes();
+    let mut of_nodes = bytes.split(|byte| *byte == b'/');
+    let is_named_well = of_nodes.all(|name| !matches!(name, b"" | b"." | b".."));
+    let is_plain = bytes.iter().all(|byte| matches!(byte, b' '..=b'~'));
+    if is_named_well && (is_plain || !names.chars().any(is_forbidden)) {
         Ok(())
     } else {
         Err(ErrorCode::BadArguments)
@@ -18,7 +22,7 @@ pub fn validate(path: &str) -> Result<(), ErrorCode> {
 
 /// The first check of create, and all that delete and deleteContainer do before they look for the node.
 pub fn validate_light(path: &str) -> Result<(), ErrorCode> {
-    if path.contains('/') && !path.contains('\0') {
+    if path.as_bytes().contains(&b'/') && !path.as_bytes().contains(&0) {
         Ok(())
     } else {
         Err(ErrorCode::BadArguments)
@@ -35,7 +39,10 @@ pub fn is_reserved_for_delete(path: &str) -> bool {
 
 /// The parent's path, empty for the root, and the name: what is before and behind the last slash.
 pub fn split_parent(path: &str) -> (&str, &str) {
-    path.rsplit_once('/').unwrap_or(("", path))
+    match path.bytes().rposition(|byte| byte == b'/') {
+        Some(slash) => (&path[..slash], &path[slash + 1..]),
+        None => ("", path),
+    }
 }
 
 /// Java checks UTF-16 units: every supplementary character consists of two surrogates, all forbidden.

@@ -147,7 +147,7 @@ impl DataTree {
         let Some(parent) = self.find(parent_path) else {
             return TxnResult::of(ErrorCode::NoNode);
         };
-        if let Some(existing) = self.child(parent, name) {
+        if let Some(existing) = self.child(parent, name.as_bytes()) {
             self.replace_acl(existing, &txn.acl);
             if txn.kind == CreateKind::Plain {
                 self.raise_cversion(parent, txn.parent_cversion, header.zxid);
@@ -155,24 +155,27 @@ impl DataTree {
             return TxnResult::of(ErrorCode::NodeExists);
         }
         self.raise_cversion(parent, txn.parent_cversion, header.zxid);
+        let stat = stat_of_new(header, txn);
         let new = NewNode {
             parent,
             name,
-            name_hash: self.name_hash(parent, name),
+            name_hash: self.name_hash(parent, name.as_bytes()),
             data: txn.data,
             acl: self.acls.intern(&txn.acl),
-            stat: stat_of_new(header, txn),
-            prefix_crc: digest::prefix_crc(path, txn.data),
+            digest: digest::node_digest(path, txn.data, &stat),
+            stat,
             is_counted: digest::is_counted(path),
         };
         let id = self.link(&new, path.len());
+        let result = TxnResult::done(NodeRef::new(self, id));
+        self.count_created(path, txn.data.map_or(0, <[u8]>::len));
         sink.change(&Change {
             kind: ChangeKind::Created,
             path,
             acl: self.acls.list(new.acl),
             parent_acl: Some(self.acls.list(self.nodes.get(parent).acl)),
         });
-        TxnResult::done(NodeRef::new(self, id))
+        result
     }
 
     /// Counts a child in at its parent, if the parent does not count it yet. Replays come here twice, and
@@ -202,7 +205,7 @@ impl DataTree {
         if zxid > self.nodes.get(parent).pzxid {
             self.update(parent, |node| node.pzxid = zxid);
         }
-        let Some(id) = self.child(parent, name) else {
+        let Some(id) = self.child(parent, name.as_bytes()) else {
             return ErrorCode::NoNode;
         };
         // A fuzzy snapshot may show children of a later node of this name; the replay creates them again.
@@ -214,8 +217,10 @@ impl DataTree {
     }
 
     fn remove(&mut self, id: u32, path: &str, sink: &mut dyn ChangeSink) {
-        let parent = self.nodes.get(id).parent;
+        let node = self.nodes.get(id);
+        let (parent, data_len) = (node.parent, node.data_len());
         let acl = self.unlink(id, path.len());
+        self.count_deleted(path, data_len);
         sink.change(&Change {
             kind: ChangeKind::Deleted,
             path,
@@ -253,17 +258,17 @@ impl DataTree {
         let Some(id) = self.lookup(path).map(|node| node.id()) else {
             return TxnResult::of(ErrorCode::NoNode);
         };
-        let mut old = None;
         let before = self.nodes.get(id).data_len() as u64;
-        self.update(id, |node| {
-            old = Some(node.replace_data(data));
+        let old = self.update_data(id, path, data, |node| {
             node.version = version;
             node.mzxid = header.zxid;
             node.mtime = header.time;
-            node.prefix_crc = digest::prefix_crc(path, data);
         });
-        self.data_bytes = self.data_bytes - before + self.nodes.get(id).data_len() as u64;
-        self.preserve_data(id, old);
+        let after = self.nodes.get(id).data_len() as u64;
+        self.data_bytes = self.data_bytes - before + after;
+        self.preserve_data(id, Some(old));
+        let result = TxnResult::done(NodeRef::new(self, id));
+        self.charge(path, after as i64 - before as i64, 0);
         let node = NodeRef::new(self, id);
         sink.change(&Change {
             kind: ChangeKind::DataChanged,
@@ -271,7 +276,7 @@ impl DataTree {
             acl: self.acls.list(node.acl_id()),
             parent_acl: None,
         });
-        TxnResult::done(node)
+        result
     }
 
     fn set_acl(&mut self, path: &str, acl: &RawAcls<'_>, version: i32) -> TxnResult {
@@ -293,12 +298,7 @@ impl DataTree {
 }
 
 fn stat_of_new(header: &TxnHeader, txn: &CreateTxn<'_>) -> StatPersisted {
-    let kind = match txn.kind {
-        CreateKind::Container => NodeKind::Container,
-        CreateKind::Ttl(ttl) => NodeKind::Ttl(ttl),
-        CreateKind::Plain | CreateKind::WithStat if txn.ephemeral => NodeKind::Ephemeral(header.client_id),
-        CreateKind::Plain | CreateKind::WithStat => NodeKind::Persistent,
-    };
+    let kind = NodeKind::of_new(txn.kind, txn.ephemeral.then_some(header.client_id));
     StatPersisted {
         czxid: header.zxid,
         mzxid: header.zxid,

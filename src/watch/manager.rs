@@ -20,31 +20,25 @@ use hashbrown::{HashMap, HashSet, HashTable};
 use parking_lot::Mutex;
 
 use crate::ids::ConnId;
+use crate::mutants::{self, Mutant};
 use crate::proto::event::EventType;
 use crate::tree::{AclList, Change, ChangeKind};
-
-/// What a one-shot watch waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WatchTable {
-    /// The node itself: left by getData and exists.
-    Data,
-    /// Its children: left by getChildren.
-    Child,
-}
-
-/// Which watches checkWatches and removeWatches mean (Watcher.WatcherType).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WatchKind {
-    /// One-shot child watches.
-    Children,
-    /// One-shot data watches.
-    Data,
-    /// All.
-    Any,
-}
+use crate::watch::mode::{CHILD_TABLE, DATA_TABLE, RECURSIVE, Tally, WatchKind, WatchMode, used_up};
+use crate::watch::watchers::{Watcher, Watchers};
 
 /// Takes an event to a connection. The ACL decides whether the connection may know of it.
 pub type Deliver<'a> = dyn FnMut(ConnId, EventType, &str, &Arc<AclList>) + 'a;
+
+/// How many connections a change concerned, whether or not they may know of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fired {
+    /// By watches of the node in the data table, and by recursive ones above it.
+    pub data: u64,
+    /// By watches of the node in the child table, if it is gone.
+    pub child: u64,
+    /// By watches of the parent's children.
+    pub parent: u64,
+}
 
 /// The watches of all connections.
 pub struct WatchManager {
@@ -53,6 +47,8 @@ pub struct WatchManager {
     conns: Box<[Mutex<HashMap<ConnId, ConnWatches, FixedState>>]>,
     dead: Mutex<Dead>,
     live: AtomicUsize,
+    /// Recursive watches: without any, nothing is looked up above a change.
+    recursive: AtomicUsize,
 }
 
 struct WatchedPath {
@@ -60,20 +56,11 @@ struct WatchedPath {
     watchers: Watchers,
 }
 
-/// Sorted by connection, which makes adding again cheap and delivery deterministic.
-enum Watchers {
-    One(Watcher),
-    Many(Vec<Watcher>),
-}
-
-/// A connection and the modes in which it watches a path, which are never none.
-#[derive(Clone, Copy)]
-struct Watcher(u64);
-
 #[derive(Default)]
 struct ConnWatches {
-    count: usize,
-    has_held_data_watch: bool,
+    tally: Tally,
+    /// As `wchs` counts connections: until the last data watch is removed on request.
+    is_shown: bool,
 }
 
 /// Closed connections that may still be listed as watchers, and how often they are.
@@ -94,34 +81,36 @@ impl WatchManager {
                 .collect(),
             dead: Mutex::default(),
             live: AtomicUsize::new(0),
+            recursive: AtomicUsize::new(0),
         }
     }
 
-    /// Leaves a one-shot watch, under a read guard of the tree. The same one twice is one. The connection
-    /// must not have been removed.
-    pub fn add(&self, table: WatchTable, path: &str, conn: ConnId) {
-        let mode = table.mode();
+    /// Leaves a watch, under a read guard of the tree. Modes accumulate, and the same one twice is one. The
+    /// connection must not have been removed.
+    pub fn add(&self, mode: WatchMode, path: &str, conn: ConnId) {
+        let bit = mode.bit();
         let hash = self.hash(path);
-        let is_new = {
+        let before = {
             let mut paths = self.shard(hash).lock();
             match paths.entry(hash, |entry| &*entry.path == path, |entry| self.hash(&entry.path)) {
-                Entry::Occupied(mut entry) => entry.get_mut().watchers.add(conn, mode),
+                Entry::Occupied(mut entry) => entry.get_mut().watchers.add(conn, bit),
                 Entry::Vacant(entry) => {
                     entry.insert(WatchedPath {
                         path: path.into(),
-                        watchers: Watchers::One(Watcher::new(conn, mode)),
+                        watchers: Watchers::One(Watcher::new(conn, bit)),
                     });
-                    true
+                    0
                 }
             }
         };
+        let more = Tally::difference(before | bit, before);
         let mut conns = self.conn_shard(conn).lock();
         let state = conns.entry(conn).or_default();
-        state.has_held_data_watch |= table == WatchTable::Data;
-        if is_new {
-            state.count += 1;
-            self.live.fetch_add(1, Ordering::Relaxed);
-        }
+        state.is_shown |= bit & DATA_TABLE != 0;
+        state.tally.add(more);
+        self.live.fetch_add(more.pairs as usize, Ordering::Relaxed);
+        self.recursive
+            .fetch_add(more.recursive as usize, Ordering::Relaxed);
     }
 
     /// Drops all watches of a connection that has ended.
@@ -129,14 +118,17 @@ impl WatchManager {
         let Some(state) = self.conn_shard(conn).lock().remove(&conn) else {
             return;
         };
-        if state.count == 0 {
+        let count = state.tally.pairs as usize;
+        if count == 0 {
             return;
         }
-        let live = self.live.fetch_sub(state.count, Ordering::Relaxed) - state.count;
+        self.recursive
+            .fetch_sub(state.tally.recursive as usize, Ordering::Relaxed);
+        let live = self.live.fetch_sub(count, Ordering::Relaxed) - count;
         let dead = {
             let mut dead = self.dead.lock();
             dead.conns.insert(conn);
-            dead.count += state.count;
+            dead.count += count;
             dead.count
         };
         if dead >= live {
@@ -148,30 +140,35 @@ impl WatchManager {
     pub fn contains(&self, kind: WatchKind, path: &str, conn: ConnId) -> bool {
         let hash = self.hash(path);
         let paths = self.shard(hash).lock();
-        let watchers = paths
-            .find(hash, |entry| &*entry.path == path)
-            .map(|entry| &entry.watchers);
-        watchers
-            .and_then(|watchers| watchers.find(conn))
-            .is_some_and(|watcher| watcher.modes() & kind.modes() != 0)
+        let entry = paths.find(hash, |entry| &*entry.path == path);
+        entry.is_some_and(|entry| entry.watchers.modes_of(conn) & kind.bits() != 0)
     }
 
     /// Removes the connection's watches of a kind from exactly this path, and says whether there were any.
     pub fn remove(&self, kind: WatchKind, path: &str, conn: ConnId) -> bool {
-        let removed = {
+        let before = {
             let hash = self.hash(path);
             let mut paths = self.shard(hash).lock();
             let Ok(mut entry) = paths.find_entry(hash, |entry| &*entry.path == path) else {
                 return false;
             };
             let watchers = &mut entry.get_mut().watchers;
-            let removed = watchers.remove(conn, kind.modes());
+            let before = watchers.remove(conn, kind.bits());
             if watchers.as_slice().is_empty() {
                 entry.remove();
             }
-            removed
+            before
         };
-        removed != 0 && self.settle(conn, removed)
+        let lost = Tally::difference(before, before & !kind.bits());
+        if before & kind.bits() == 0 || !self.settle(conn, lost) {
+            return false;
+        }
+        if lost.data > 0
+            && let Some(state) = self.conn_shard(conn).lock().get_mut(&conn)
+        {
+            state.is_shown = state.tally.data > 0;
+        }
+        true
     }
 
     /// Whether nobody watches anything. One relaxed load: exact under the tree's write guard.
@@ -179,27 +176,35 @@ impl WatchManager {
         self.live.load(Ordering::Relaxed) == 0
     }
 
-    /// Fires and uses up what a change concerns, under the write guard of the tree, in the order in which
-    /// clients are told: of the node, then of the parent's children. A connection hears of one deletion once.
-    pub fn on_change(&self, change: &Change<'_>, deliver: &mut Deliver<'_>) {
+    /// Fires what a change concerns, and uses up what is for one event, under the write guard of the tree, in
+    /// the order in which clients are told: of the node, then of the parent's children. A connection hears of
+    /// one change of a node once, however many of its watches it concerns.
+    pub fn on_change(&self, change: &Change<'_>, deliver: &mut Deliver<'_>) -> Fired {
+        let mut fired = Fired::default();
         if self.is_empty() {
-            return;
+            return fired;
         }
         let (event, modes) = match change.kind {
-            ChangeKind::Created => (EventType::NodeCreated, DATA),
-            ChangeKind::Deleted => (EventType::NodeDeleted, DATA | CHILD),
-            ChangeKind::DataChanged => (EventType::NodeDataChanged, DATA),
+            ChangeKind::Created => (EventType::NodeCreated, DATA_TABLE),
+            ChangeKind::Deleted => (EventType::NodeDeleted, DATA_TABLE | CHILD_TABLE),
+            ChangeKind::DataChanged => (EventType::NodeDataChanged, DATA_TABLE),
         };
-        self.fire(change.path, modes, &mut |conn| {
-            deliver(conn, event, change.path, change.acl)
+        self.fire(change.path, modes, &mut |watcher| {
+            fired.data += u64::from(watcher.modes() & DATA_TABLE != 0);
+            if change.kind == ChangeKind::Deleted {
+                fired.child += u64::from(watcher.modes() & CHILD_TABLE != 0);
+            }
+            deliver(watcher.conn(), event, change.path, change.acl);
         });
         if let Some(parent_acl) = change.parent_acl
             && let Some(parent) = parent_of(change.path)
         {
-            self.fire(parent, CHILD, &mut |conn| {
-                deliver(conn, EventType::NodeChildrenChanged, parent, parent_acl);
+            self.fire(parent, CHILD_TABLE, &mut |watcher| {
+                fired.parent += 1;
+                deliver(watcher.conn(), EventType::NodeChildrenChanged, parent, parent_acl);
             });
         }
+        fired
     }
 
     /// Watches in both tables: pairs of a path and a connection.
@@ -207,18 +212,13 @@ impl WatchManager {
         self.live.load(Ordering::Relaxed)
     }
 
-    /// For `wchs`: open connections that have ever held a data watch, paths with data watches, data watches.
+    /// For `wchs`: open connections that have held a data watch and have not removed the last one themselves,
+    /// paths with data watches, data watches.
     pub fn summary(&self) -> (usize, usize, usize) {
         let conns = self
             .conns
             .iter()
-            .map(|conns| {
-                conns
-                    .lock()
-                    .values()
-                    .filter(|state| state.has_held_data_watch)
-                    .count()
-            })
+            .map(|conns| conns.lock().values().filter(|state| state.is_shown).count())
             .sum();
         let (mut paths, mut total) = (0, 0);
         self.for_each_data_path(|_, watchers| {
@@ -228,12 +228,12 @@ impl WatchManager {
         (conns, paths, total)
     }
 
-    /// For `wchc`: the data watches of each open connection that has ever held one, sorted by path.
+    /// For `wchc`: the data watches of each open connection that `wchs` counts, sorted by path.
     pub fn by_connection(&self) -> BTreeMap<ConnId, Vec<String>> {
         let mut by_connection = BTreeMap::<ConnId, Vec<String>>::new();
         for conns in &self.conns {
             for (conn, state) in conns.lock().iter() {
-                if state.has_held_data_watch {
+                if state.is_shown {
                     by_connection.insert(*conn, Vec::new());
                 }
             }
@@ -261,7 +261,7 @@ impl WatchManager {
         for shard in &self.paths {
             for entry in shard.lock().iter() {
                 let slice = entry.watchers.as_slice();
-                let mut watchers = slice.iter().filter(|watcher| watcher.modes() & DATA != 0);
+                let mut watchers = slice.iter().filter(|watcher| watcher.modes() & DATA_TABLE != 0);
                 if let Some(first) = watchers.next() {
                     visit(
                         &entry.path,
@@ -274,42 +274,88 @@ impl WatchManager {
         }
     }
 
-    fn fire(&self, path: &str, modes: u64, notify: &mut dyn FnMut(ConnId)) {
-        let hash = self.hash(path);
-        let hit = {
-            let mut paths = self.shard(hash).lock();
-            let Ok(mut entry) = paths.find_entry(hash, |entry| &*entry.path == path) else {
-                return;
-            };
-            let watchers = &mut entry.get_mut().watchers;
-            let hit = watchers.take(modes);
-            if watchers.as_slice().is_empty() {
-                entry.remove();
-            }
-            hit
+    /// Tells those who watch the path in one of the modes, and those above it if recursive watches are among
+    /// these.
+    fn fire(&self, path: &str, modes: u64, notify: &mut dyn FnMut(Watcher)) {
+        let hit = self.take(path, modes);
+        let is_open = |watcher: Watcher| {
+            let left = watcher.modes() & !used_up(modes);
+            self.settle(watcher.conn(), Tally::difference(watcher.modes(), left))
         };
-        for watcher in hit.as_slice() {
-            if self.settle(watcher.conn(), watcher.modes() & modes) {
-                notify(watcher.conn());
-            }
+        let hit = hit.as_slice().iter().copied();
+        if modes & RECURSIVE == 0 || self.recursive.load(Ordering::Relaxed) == 0 {
+            hit.filter(|watcher| is_open(*watcher)).for_each(notify);
+            return;
         }
+        let mut hit: Vec<Watcher> = hit.filter(|watcher| is_open(*watcher)).collect();
+        let levels = match mutants::is_on(Mutant::M13d) {
+            true => 1,
+            false => usize::MAX,
+        };
+        for ancestor in ancestors_of(path).take(levels) {
+            self.collect_recursive(ancestor, &mut hit);
+        }
+        hit.sort_by_key(|watcher| watcher.conn());
+        hit.dedup_by(|watcher, kept| {
+            let is_same = watcher.conn() == kept.conn();
+            if is_same {
+                kept.add(watcher.modes());
+            }
+            is_same
+        });
+        hit.into_iter().for_each(notify);
+    }
+
+    /// Takes those who watch the path in one of the modes, as they were before that.
+    fn take(&self, path: &str, modes: u64) -> Watchers {
+        let hash = self.hash(path);
+        let mut paths = self.shard(hash).lock();
+        let Ok(mut entry) = paths.find_entry(hash, |entry| &*entry.path == path) else {
+            return Watchers::NONE;
+        };
+        let watchers = &mut entry.get_mut().watchers;
+        let hit = watchers.take(modes);
+        if watchers.as_slice().is_empty() {
+            entry.remove();
+        }
+        hit
+    }
+
+    fn collect_recursive(&self, path: &str, hit: &mut Vec<Watcher>) {
+        let hash = self.hash(path);
+        let paths = self.shard(hash).lock();
+        let Some(entry) = paths.find(hash, |entry| &*entry.path == path) else {
+            return;
+        };
+        let watchers = entry.watchers.as_slice().iter();
+        let recursive = watchers.filter(|watcher| watcher.modes() & RECURSIVE != 0);
+        let is_open = |conn: ConnId| self.conn_shard(conn).lock().contains_key(&conn);
+        hit.extend(
+            recursive
+                .map(|watcher| Watcher::new(watcher.conn(), RECURSIVE))
+                .filter(|watcher| is_open(watcher.conn())),
+        );
     }
 
     /// Takes watches that are gone from the table off the books. Says whether the connection is open.
-    fn settle(&self, conn: ConnId, modes: u64) -> bool {
-        let count = modes.count_ones() as usize;
+    fn settle(&self, conn: ConnId, lost: Tally) -> bool {
         let is_open = self
             .conn_shard(conn)
             .lock()
             .get_mut(&conn)
-            .map(|state| state.count -= count)
+            .map(|state| state.tally.subtract(lost))
             .is_some();
+        if lost == Tally::default() {
+            return is_open;
+        }
         if is_open {
-            self.live.fetch_sub(count, Ordering::Relaxed);
+            self.live.fetch_sub(lost.pairs as usize, Ordering::Relaxed);
+            self.recursive
+                .fetch_sub(lost.recursive as usize, Ordering::Relaxed);
         } else {
             // While a sweep is under way the books of the dead are empty already.
             let mut dead = self.dead.lock();
-            dead.count = dead.count.saturating_sub(count);
+            dead.count = dead.count.saturating_sub(lost.pairs as usize);
         }
         is_open
     }
@@ -349,152 +395,6 @@ impl WatchManager {
     }
 }
 
-impl WatchTable {
-    fn mode(self) -> u64 {
-        match self {
-            WatchTable::Data => DATA,
-            WatchTable::Child => CHILD,
-        }
-    }
-}
-
-impl WatchKind {
-    fn modes(self) -> u64 {
-        match self {
-            WatchKind::Children => CHILD,
-            WatchKind::Data => DATA,
-            WatchKind::Any => MODES,
-        }
-    }
-}
-
-impl Watcher {
-    fn new(conn: ConnId, modes: u64) -> Watcher {
-        assert!(
-            conn.0 <= u64::MAX >> MODE_BITS,
-            "connections are counted up from 0"
-        );
-        Watcher(conn.0 << MODE_BITS | modes)
-    }
-
-    fn conn(self) -> ConnId {
-        ConnId(self.0 >> MODE_BITS)
-    }
-
-    fn modes(self) -> u64 {
-        self.0 & MODES
-    }
-
-    /// What is left without these modes.
-    fn without(self, modes: u64) -> Option<Watcher> {
-        let left = self.modes() & !modes;
-        (left != 0).then(|| Watcher::new(self.conn(), left))
-    }
-}
-
-impl Watchers {
-    const NONE: Watchers = Watchers::Many(Vec::new());
-
-    fn as_slice(&self) -> &[Watcher] {
-        match self {
-            Watchers::One(watcher) => std::slice::from_ref(watcher),
-            Watchers::Many(watchers) => watchers,
-        }
-    }
-
-    fn search(&self, conn: ConnId) -> Result<usize, usize> {
-        self.as_slice()
-            .binary_search_by_key(&conn, |watcher| watcher.conn())
-    }
-
-    fn find(&self, conn: ConnId) -> Option<Watcher> {
-        self.search(conn).ok().map(|index| self.as_slice()[index])
-    }
-
-    /// Adds a mode, and says whether it was missing.
-    fn add(&mut self, conn: ConnId, mode: u64) -> bool {
-        if let Watchers::One(only) = self {
-            if only.conn() == conn {
-                let is_new = only.modes() & mode == 0;
-                only.0 |= mode;
-                return is_new;
-            }
-            *self = Watchers::Many(vec![*only]);
-        }
-        let found = self.search(conn);
-        let Watchers::Many(watchers) = self else {
-            unreachable!("a single one has just been made a list")
-        };
-        match found {
-            Ok(index) => {
-                let is_new = watchers[index].modes() & mode == 0;
-                watchers[index].0 |= mode;
-                is_new
-            }
-            Err(index) => {
-                watchers.insert(index, Watcher::new(conn, mode));
-                true
-            }
-        }
-    }
-
-    /// Takes modes off one connection's entry, and returns those that were there.
-    fn remove(&mut self, conn: ConnId, modes: u64) -> u64 {
-        let removed = self.find(conn).map_or(0, |watcher| watcher.modes() & modes);
-        if removed != 0 {
-            let all = mem::replace(self, Watchers::NONE);
-            let left = |watcher: &Watcher| match watcher.conn() == conn {
-                true => watcher.without(modes),
-                false => Some(*watcher),
-            };
-            *self = all.as_slice().iter().filter_map(left).collect();
-        }
-        removed
-    }
-
-    /// Takes modes off all entries, and returns the entries that had one of them, as they were.
-    fn take(&mut self, modes: u64) -> Watchers {
-        let all = mem::replace(self, Watchers::NONE);
-        if all
-            .as_slice()
-            .iter()
-            .all(|watcher| watcher.without(modes).is_none())
-        {
-            return all;
-        }
-        *self = all
-            .as_slice()
-            .iter()
-            .filter_map(|watcher| watcher.without(modes))
-            .collect();
-        all.as_slice()
-            .iter()
-            .filter(|watcher| watcher.modes() & modes != 0)
-            .copied()
-            .collect()
-    }
-
-    /// Keeps some, and says whether any are left.
-    fn retain(&mut self, keep: impl Fn(&Watcher) -> bool) -> bool {
-        match self {
-            Watchers::One(watcher) => keep(watcher),
-            Watchers::Many(watchers) => {
-                watchers.retain(keep);
-                if watchers.len() < watchers.capacity() / 4 {
-                    watchers.shrink_to(watchers.len() * 2);
-                }
-                !watchers.is_empty()
-            }
-        }
-    }
-}
-
-impl FromIterator<Watcher> for Watchers {
-    fn from_iter<I: IntoIterator<Item = Watcher>>(watchers: I) -> Watchers {
-        Watchers::Many(watchers.into_iter().collect())
-    }
-}
-
 fn parent_of(path: &str) -> Option<&str> {
     match path.rfind('/')? {
         0 => Some("/"),
@@ -502,13 +402,16 @@ fn parent_of(path: &str) -> Option<&str> {
     }
 }
 
-const SHARDS: usize = 64;
+/// The nodes above, upward to the root.
+fn ancestors_of(path: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(path), |path| {
+        let is_root = path.len() == 1;
+        if is_root { None } else { parent_of(path) }
+    })
+    .skip(1)
+}
 
-/// The modes of a watcher. There is room for the persistent and the recursive one.
-const DATA: u64 = 1;
-const CHILD: u64 = 2;
-const MODE_BITS: u32 = 4;
-const MODES: u64 = (1 << MODE_BITS) - 1;
+const SHARDS: usize = 64;
 
 const _: () = assert!(size_of::<WatchedPath>() == 40);
 

@@ -1,5 +1,5 @@
-//! setWatches: a client that comes back tells what it watched, and hears at once of what it missed
-//! (DataTree.setWatches).
+//! setWatches and setWatches2: a client that comes back tells what it watched, and hears at once of what it
+//! missed (DataTree.setWatches).
 
 use crate::ids::{ConnId, Zxid};
 use crate::mutants::{self, Mutant};
@@ -8,11 +8,11 @@ use crate::proto::event::EventType;
 use crate::proto::jute::Strings;
 use crate::proto::request::SetWatchesRequest;
 use crate::tree::DataTree;
-use crate::watch::{WatchManager, WatchTable};
+use crate::watch::{NULL_PATH, WatchManager, WatchMode};
 
 /// Sets the watches again on nodes that are as the client last saw them, and emits one event for each of the
-/// others, list by list in the order sent. No ACL is asked. A null list or path is a `MarshallingError` that
-/// takes nothing back.
+/// others, list by list in the order sent. Persistent watches are set without events. No ACL is asked. A null
+/// list, or a null path that would have to be looked up, is a `MarshallingError` that takes nothing back.
 pub fn set_watches(
     tree: &DataTree,
     watches: &WatchManager,
@@ -31,13 +31,13 @@ pub fn set_watches(
             Some(node) if node.persisted().mzxid > seen => {
                 emit(EventType::NodeDataChanged, &path);
             }
-            Some(_) => watches.add(WatchTable::Data, &path, conn),
+            Some(_) => watches.add(WatchMode::Data, &path, conn),
         }
     }
     for path in present(&request.exist)?.iter_nullable() {
         let path = path.ok_or(ErrorCode::MarshallingError)?;
         match tree.lookup(&path) {
-            None => watches.add(WatchTable::Data, &path, conn),
+            None => watches.add(WatchMode::Data, &path, conn),
             Some(_) => emit(EventType::NodeCreated, &path),
         }
     }
@@ -48,7 +48,15 @@ pub fn set_watches(
             Some(node) if node.persisted().pzxid > seen => {
                 emit(EventType::NodeChildrenChanged, &path);
             }
-            Some(_) => watches.add(WatchTable::Child, &path, conn),
+            Some(_) => watches.add(WatchMode::Child, &path, conn),
+        }
+    }
+    for (mode, list) in [
+        (WatchMode::Persistent, &request.persistent),
+        (WatchMode::PersistentRecursive, &request.persistent_recursive),
+    ] {
+        for path in present(list)?.iter_nullable() {
+            watches.add(mode, path.as_deref().unwrap_or(NULL_PATH), conn);
         }
     }
     Ok(())

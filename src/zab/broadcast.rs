@@ -26,6 +26,7 @@ pub struct LogEntry {
 pub struct Broadcast {
     me: ServerId,
     verifier: QuorumVerifier,
+    reconfig: Option<Box<Reconfig>>,
     last_proposed: Zxid,
     last_committed: Zxid,
     outstanding_proposals: VecDeque<LogEntry>,
@@ -34,12 +35,22 @@ pub struct Broadcast {
     committed: VecDeque<LogEntry>,
 }
 
+/// A change of who counts, in the order of the proposals.
+#[derive(Debug)]
+struct Reconfig {
+    /// From this proposal on quorums of both are needed.
+    at: Zxid,
+    /// Who counts, too. `None` once it is committed: then nothing behind it is, until [`Broadcast::resume`].
+    next: Option<QuorumVerifier>,
+}
+
 impl Broadcast {
     /// A leader whose history ends at `last_zxid`.
     pub fn new(me: ServerId, verifier: QuorumVerifier, last_zxid: Zxid) -> Broadcast {
         Broadcast {
             me,
             verifier,
+            reconfig: None,
             last_proposed: last_zxid,
             last_committed: last_zxid,
             outstanding_proposals: VecDeque::new(),
@@ -96,6 +107,51 @@ impl Broadcast {
         if *acked <= self.last_committed {
             return;
         }
+        self.advance();
+    }
+
+    /// The next proposal is a reconfiguration: it, and what comes behind it, needs a quorum of these, too.
+    pub fn reconfigure(&mut self, verifier: QuorumVerifier) {
+        assert!(self.reconfig.is_none(), "one reconfiguration at a time");
+        self.reconfig = Some(Box::new(Reconfig {
+            at: self.next_zxid(),
+            next: Some(verifier),
+        }));
+    }
+
+    /// The reconfiguration that is under way.
+    pub fn reconfig_at(&self) -> Option<Zxid> {
+        self.reconfig.as_ref().map(|reconfig| reconfig.at)
+    }
+
+    /// Whether this is the reconfiguration that was committed last, and nothing goes on behind it yet.
+    pub fn is_halted_at(&self, zxid: Zxid) -> bool {
+        self.is_halted() && self.reconfig_at() == Some(zxid)
+    }
+
+    /// This server leads on after the reconfiguration.
+    pub fn resume(&mut self) {
+        assert!(self.is_halted(), "what goes on was halted");
+        self.reconfig = None;
+        self.advance();
+    }
+
+    fn is_halted(&self) -> bool {
+        self.reconfig
+            .as_ref()
+            .is_some_and(|reconfig| reconfig.next.is_none())
+    }
+
+    /// Those count from now on, while nothing is under way.
+    pub fn use_verifier(&mut self, verifier: QuorumVerifier) {
+        assert!(self.outstanding_proposals.is_empty(), "nothing is under way");
+        self.verifier = verifier;
+    }
+
+    fn advance(&mut self) {
+        if self.is_halted() {
+            return;
+        }
         let Some(upto) = self.quorum_has() else { return };
         while let Some(first) = self
             .outstanding_proposals
@@ -104,12 +160,23 @@ impl Broadcast {
             assert_eq!(first.zxid, self.last_committed.next(), "commits leave no gap");
             self.last_committed = first.zxid;
             self.committed.push_back(first);
+            if let Some(reconfig) = &mut self.reconfig
+                && reconfig.at == self.last_committed
+                && let Some(verifier) = reconfig.next.take()
+            {
+                self.verifier = verifier;
+                return;
+            }
         }
     }
 
     /// What the newest transaction is that a quorum has on disk, if it is not committed yet.
     fn quorum_has(&self) -> Option<Zxid> {
         let mut candidates: Vec<Zxid> = self.acked.values().copied().collect();
+        if let Some(at) = self.reconfig_at() {
+            // Up to there the old ones are enough.
+            candidates.push(Zxid(at.0 - 1));
+        }
         candidates.retain(|zxid| *zxid > self.last_committed);
         candidates.sort_unstable();
         candidates.into_iter().rev().find(|candidate| {
@@ -120,7 +187,13 @@ impl Broadcast {
             };
             let have = self.acked.iter().filter(|(_, acked)| **acked >= wanted);
             have.for_each(|(server, _)| acks.add(*server));
-            self.verifier.contains_quorum(&acks)
+            let next = self
+                .reconfig
+                .as_ref()
+                .filter(|reconfig| *candidate >= reconfig.at);
+            let next = next.and_then(|reconfig| reconfig.next.as_ref());
+            let of_next = next.is_none_or(|next| next.contains_quorum(&acks) || mutants::is_on(Mutant::M21));
+            of_next && self.verifier.contains_quorum(&acks)
         })
     }
 
@@ -134,6 +207,11 @@ impl Broadcast {
     /// The last transaction that a server has acknowledged, or had when it joined.
     pub fn acked(&self, server: ServerId) -> Option<Zxid> {
         self.acked.get(&server).copied()
+    }
+
+    /// All that is to be applied, in order.
+    pub fn take_committed(&mut self) -> Vec<LogEntry> {
+        self.committed.drain(..).collect()
     }
 
     /// The next transaction to apply.
@@ -198,6 +276,50 @@ mod tests {
         broadcast.on_ack(ServerId(2), Zxid(6));
         assert_eq!(committed(&mut broadcast), [6]);
         assert_eq!(broadcast.acked(ServerId(2)), Some(Zxid(6)));
+    }
+
+    /// 5, 6 and 7 are proposed to 1, 2 and 3, then 8 and 9 to 3, 4 and 5, too.
+    fn reconfiguring() -> Broadcast {
+        let mut broadcast = broadcast(3);
+        broadcast.reconfigure(QuorumVerifier::majority((3..=5).map(ServerId)));
+        for zxid in 8..=9 {
+            broadcast.propose(LogEntry {
+                zxid: Zxid(zxid),
+                encoded: Bytes::new(),
+            });
+        }
+        broadcast
+    }
+
+    #[test]
+    fn a_reconfiguration_needs_quorums_of_both_and_what_was_before_it_does_not() {
+        let mut broadcast = reconfiguring();
+        broadcast.on_log_durable(Zxid(9));
+        broadcast.on_ack(ServerId(2), Zxid(9));
+        assert_eq!(committed(&mut broadcast), [5, 6, 7]);
+        broadcast.on_ack(ServerId(4), Zxid(9));
+        assert_eq!(committed(&mut broadcast), [0i64; 0]);
+        assert_eq!(broadcast.reconfig_at(), Some(Zxid(8)));
+        broadcast.on_ack(ServerId(5), Zxid(8));
+        assert_eq!(committed(&mut broadcast), [8]);
+        assert!(broadcast.is_halted_at(Zxid(8)));
+        // The new ones alone count now, and only when this server goes on.
+        broadcast.on_ack(ServerId(5), Zxid(9));
+        assert_eq!(committed(&mut broadcast), [0i64; 0]);
+        broadcast.resume();
+        assert_eq!(committed(&mut broadcast), [9]);
+        assert_eq!(broadcast.reconfig_at(), None);
+    }
+
+    #[test]
+    fn a_quorum_of_the_new_ones_alone_commits_nothing() {
+        let mut broadcast = reconfiguring();
+        for server in 3..=5 {
+            broadcast.on_ack(ServerId(server), Zxid(9));
+        }
+        assert_eq!(committed(&mut broadcast), [0i64; 0]);
+        broadcast.on_log_durable(Zxid(8));
+        assert_eq!(committed(&mut broadcast), [5, 6, 7, 8]);
     }
 
     #[test]

@@ -72,6 +72,11 @@ impl CommittedLog {
         self.base
     }
 
+    /// The newest entry, if there is one.
+    pub fn newest(&self) -> Option<&LogEntry> {
+        self.entries.back()
+    }
+
     /// Takes the next transaction. It must follow the last.
     pub fn push(&mut self, entry: LogEntry) {
         let last = self.last();

@@ -5,7 +5,7 @@
 
 use super::leader::{Leader, Stage};
 use super::learner_progress::Phase;
-use super::{LinkId, Output};
+use super::{LinkId, Output, ZabConfig};
 use crate::clock::Millis;
 use crate::ids::{Epoch, Zxid};
 use crate::mutants::{self, Mutant};
@@ -15,7 +15,7 @@ use crate::proto::quorum::{LearnerInfo, PROTOCOL_VERSION, PacketType, QuorumPack
 impl Leader {
     /// The epochs as they stand now; true when a quorum has said which it has seen.
     pub(super) fn choose_epoch(&mut self, out: &mut Vec<Output>) {
-        if self.stage != Stage::CollectingEpochs || !self.config.verifier.contains_quorum(&self.connecting) {
+        if self.stage != Stage::CollectingEpochs || !self.config.configs.contains_quorum(&self.connecting) {
             return;
         }
         self.stage = Stage::SavingAccepted;
@@ -42,7 +42,7 @@ impl Leader {
             return self.close(link, reason, out);
         }
         let accepted = packet.zxid.epoch();
-        let info = match self.check_info(packet, accepted) {
+        let info = match check_info(&self.config, packet, accepted) {
             Ok(info) => info,
             Err(reason) => return self.close(link, reason, out),
         };
@@ -64,6 +64,7 @@ impl Leader {
         learner.server = info.server;
         learner.is_observer = is_observer;
         learner.is_zkserver = info.is_zkserver;
+        learner.wants_snapshot = info.wants_snapshot;
         learner.synced_until = synced_until;
         learner.heard = now;
         learner.phase = Phase::WaitEpoch;
@@ -92,43 +93,6 @@ impl Leader {
         }
     }
 
-    fn check_info(&self, packet: &QuorumPacket, accepted: Epoch) -> Result<LearnerInfo, String> {
-        let data = packet.data.as_deref().unwrap_or_default();
-        let info = LearnerInfo::decode(data).map_err(|error| format!("bad learner information: {error}"))?;
-        let server = info.server.0;
-        if info.server == self.config.me {
-            return Err(format!(
-                "it says that it is server {server}, which is this server: two servers have the same myid"
-            ));
-        }
-        if !self.config.members.contains(&info.server) {
-            let members: Vec<String> = self.config.members.iter().map(|id| id.0.to_string()).collect();
-            return Err(format!(
-                "it says that it is server {server}, but the servers of this configuration are {}",
-                members.join(", ")
-            ));
-        }
-        if info.protocol_version < PROTOCOL_VERSION {
-            let version = info.protocol_version;
-            return Err(format!(
-                "server {server} speaks version {version:#x}, from before 3.4"
-            ));
-        }
-        if info.config_version > self.config.config_version {
-            return Err(format!(
-                "server {server} has version {:x} of the server list, newer than version {:x} here",
-                info.config_version, self.config.config_version
-            ));
-        }
-        if accepted.0 >= EPOCH_MAX {
-            return Err(format!(
-                "server {server} claims to have accepted epoch {}",
-                accepted.0
-            ));
-        }
-        Ok(info)
-    }
-
     fn send_leader_info(&mut self, now: Millis, link: LinkId, out: &mut Vec<Output>) {
         let Some(learner) = self.learners.get_mut(&link) else {
             return;
@@ -150,6 +114,7 @@ impl Leader {
     ) {
         if self.stage == Stage::SavingAccepted && accepted == self.epoch {
             self.enter(now, Stage::CollectingAcks);
+            self.establish_config(out);
             self.electing.add(self.config.me);
             let waiting = self.links(|phase| phase == Phase::WaitEpoch);
             for link in waiting {
@@ -205,7 +170,7 @@ impl Leader {
 
     /// With a quorum in the epoch this server's own joining is made durable.
     fn join_epoch(&mut self, out: &mut Vec<Output>) {
-        if self.config.verifier.contains_quorum(&self.electing) {
+        if self.config.configs.contains_quorum(&self.electing) {
             self.stage = Stage::SavingCurrent;
             out.push(Output::SaveEpochs {
                 accepted: self.epoch,
@@ -213,6 +178,49 @@ impl Leader {
             });
         }
     }
+}
+
+/// What a learner's first packet says of it, or why it is not let in.
+pub(super) fn check_info(
+    config: &ZabConfig,
+    packet: &QuorumPacket,
+    accepted: Epoch,
+) -> Result<LearnerInfo, String> {
+    let data = packet.data.as_deref().unwrap_or_default();
+    let info = LearnerInfo::decode(data).map_err(|error| format!("bad learner information: {error}"))?;
+    let server = info.server.0;
+    if info.server == config.me {
+        return Err(format!(
+            "it says that it is server {server}, which is this server: two servers have the same myid"
+        ));
+    }
+    let configs = &config.configs;
+    if !config.reconfig_enabled && !configs.is_member(info.server) {
+        return Err(format!(
+            "it says that it is server {server}, but the servers of this configuration are {}",
+            configs.committed().members()
+        ));
+    }
+    if info.protocol_version < PROTOCOL_VERSION {
+        let version = info.protocol_version;
+        return Err(format!(
+            "server {server} speaks version {version:#x}, from before 3.4"
+        ));
+    }
+    let version = configs.last_seen().version();
+    if info.config_version > version {
+        return Err(format!(
+            "server {server} has version {:x} of the server list, newer than version {version:x} here",
+            info.config_version
+        ));
+    }
+    if accepted.0 >= EPOCH_MAX {
+        return Err(format!(
+            "server {server} claims to have accepted epoch {}",
+            accepted.0
+        ));
+    }
+    Ok(info)
 }
 
 /// What a learner says for its current epoch if it had accepted this one before: it is neither compared nor

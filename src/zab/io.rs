@@ -5,7 +5,8 @@ use bytes::Bytes;
 use super::LogEntry;
 use crate::ids::{Epoch, ServerId, SessionId, Zxid};
 use crate::proto::acl::Id;
-use crate::proto::quorum::{Handover, QuorumPacket};
+use crate::proto::quorum::{ForwardedRequest, Handover, QuorumPacket};
+use crate::quorum::configs::Configs;
 
 /// One TCP connection on the quorum port, of either direction. The driver numbers them and never uses a
 /// number twice.
@@ -26,10 +27,25 @@ pub struct History {
     pub current_epoch: Epoch,
 }
 
+/// What a learner's own history is worth, as far as it knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It can be built upon.
+    Whole,
+    /// All that this server acknowledged is on its disk, so its word counts for an epoch; but the history or
+    /// the tree cannot go on from there, so it takes nothing but a snapshot. A leader of Apache is told that
+    /// it is damaged: no other word makes it send one.
+    NeedsSnapshot,
+    /// Part of what this server acknowledged may be missing: it says that it holds nothing, not even the
+    /// empty history, and its word counts for no epoch.
+    Damaged,
+}
+
 /// Something that happened. Events of an earlier role must not reach a later one.
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// Leader: a learner connected. Learner: the connection to the leader is there.
+    /// Leader and observer master: a learner connected. Learner: the connection to the leader, or to who
+    /// stands for it, is there.
     LinkUp(LinkId),
     /// A packet arrived.
     Packet(LinkId, QuorumPacket),
@@ -58,7 +74,7 @@ pub enum Input {
         /// Why.
         reason: String,
     },
-    /// Leader: the answer to [`Output::ReadLog`].
+    /// Leader and observer master: the answer to [`Output::ReadLog`].
     LogRead {
         /// For whom.
         link: LinkId,
@@ -66,7 +82,7 @@ pub enum Input {
         /// prove that.
         entries: Option<Vec<LogEntry>>,
     },
-    /// Leader: the image and what goes right behind it has left for the learner.
+    /// Leader and observer master: the image and what goes right behind it has left for the learner.
     SnapshotSent(LinkId),
     /// Leader: the tree holds the whole log.
     TreeReady,
@@ -84,18 +100,26 @@ pub enum Output {
         /// The leader.
         leader: ServerId,
     },
+    /// Follower: accept observers on `observerMasterPort`, until the role ends.
+    ListenForObservers,
+    /// Observer: connect to `observerMasterPort` of a voter, all its addresses; answered as `Connect`.
+    ConnectToMaster {
+        /// The voter.
+        master: ServerId,
+    },
     /// Whole packets for a connection.
     Send(LinkId, Bytes),
-    /// Leader: send the tree as the commits before this output have left it: a SNAP packet with the image's
-    /// zxid, the image, the signature; then `then`, then what further `Send`s say. An image of a later
-    /// moment does, too, if its packet says so.
+    /// Leader and observer master: send the tree as the commits before this output have left it: a SNAP
+    /// packet with the image's zxid, the image, the signature; then `then`, then what further `Send`s say. An
+    /// image of a later moment does, too, if its packet says so.
     SendSnapshot {
         /// To whom.
         link: LinkId,
         /// Packets that go right behind the image.
         then: Vec<Bytes>,
     },
-    /// Leader: read a part of the log for a learner that is too far behind for memory; answered by `LogRead`.
+    /// Leader and observer master: read a part of the log for a learner that is too far behind for memory;
+    /// answered by `LogRead`.
     ReadLog {
         /// For whom.
         link: LinkId,
@@ -135,37 +159,38 @@ pub enum Output {
     },
     /// Apply to the tree, in order, each once.
     Commit(LogEntry),
+    /// A configuration is proposed, and may be committed without this server: it has to be durable before
+    /// anything that the log is given behind this.
+    ConfigProposed(Configs),
+    /// A configuration is in force.
+    ConfigCommitted(Configs),
     /// From here on clients are served.
     Active {
         /// The epoch that has begun: the peer epoch of this server's vote.
         epoch: Epoch,
     },
-    /// Leader: a request that a learner forwards. `Check` outside a multi must be refused with an error
-    /// transaction: no reader of the log knows it.
+    /// A request that a learner forwards, to a leader or to an observer master. `Check` outside a multi must
+    /// be refused with an error transaction: no reader of the log knows it.
     Request {
-        /// The learner.
+        /// The learner: the owner of the session from now on.
         from: LinkId,
-        /// Its id: the owner of the session from now on.
-        server: ServerId,
-        /// Whose request.
-        session: SessionId,
-        /// The client's xid.
-        cxid: i32,
-        /// The operation's number.
-        op: i32,
-        /// As the client sent it.
-        body: Bytes,
+        /// Whose request, and what it is.
+        request: ForwardedRequest,
         /// The client's identities.
         ids: Vec<Id>,
+        /// The session has moved since, between servers that the leader does not tell apart: the request must
+        /// be refused. Only our observer masters say so.
+        has_moved: bool,
     },
-    /// Leader: a learner has heard from these sessions; timeouts in milliseconds.
+    /// Leader and observer master: a learner has heard from these sessions; timeouts in milliseconds.
     LearnerPing {
         /// The learner.
         from: LinkId,
         /// Who was heard from.
         sessions: Vec<(SessionId, i32)>,
     },
-    /// Leader: may this session go on at that learner? To be answered by `Leader::revalidated`.
+    /// May this session go on at that learner? To be answered by `revalidated` of the leader or, once its own
+    /// leader has, of the observer master.
     Revalidate {
         /// The learner.
         from: LinkId,
@@ -197,7 +222,7 @@ pub enum Output {
         reason: String,
         /// What this server holds must not be built upon: the next learner asks for a snapshot.
         needs_snapshot: bool,
-        /// Learner: the leader has named the next one, so there is no need for an election.
+        /// The next leader is known, so there is no need for an election.
         handover: Option<Handover>,
     },
 }

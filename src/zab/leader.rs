@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::broadcast::Broadcast;
 use super::committed_log::CommittedLog;
+use super::leader_reconfig::Leaving;
 use super::learner_progress::{LearnerProgress, Phase};
 use super::sync_barrier::{PendingSync, Round};
 use super::synchronization::proposal;
@@ -45,6 +46,8 @@ pub struct Leader {
     is_half_tick: bool,
     pub(super) syncs: VecDeque<PendingSync>,
     pub(super) round: Round,
+    /// It commits nothing more, and ends when its learners have left.
+    pub(super) leaving: Option<Leaving>,
 }
 
 /// Steps of the role, in their order.
@@ -74,7 +77,11 @@ impl Leader {
             history.last_logged,
             "a leader commits its whole log"
         );
-        let broadcast = Broadcast::new(config.me, config.verifier.clone(), Zxid::ZERO);
+        let broadcast = Broadcast::new(
+            config.me,
+            config.configs.committed().verifier().clone(),
+            Zxid::ZERO,
+        );
         let mut leader = Leader {
             next_ping: now + Millis(config.tick_ms / 2),
             config,
@@ -94,6 +101,7 @@ impl Leader {
             is_half_tick: false,
             syncs: VecDeque::new(),
             round: Round::default(),
+            leaving: None,
         };
         out.push(Output::Listen);
         leader.connecting.add(leader.config.me);
@@ -110,7 +118,10 @@ impl Leader {
             Input::LinkUp(link) => {
                 self.learners.insert(link, LearnerProgress::new(now));
             }
-            Input::LinkDown(link) => self.forget(link),
+            Input::LinkDown(link) => {
+                self.forget(link);
+                self.leave_if_alone(out);
+            }
             Input::Packet(link, packet) => self.on_packet(now, link, packet, out),
             Input::LogDurable { upto } => {
                 if self.stage == Stage::Active && upto.epoch() == self.epoch {
@@ -265,7 +276,7 @@ impl Leader {
         out.push(Output::RoleEnded {
             reason,
             needs_snapshot: false,
-            handover: None,
+            handover: self.leaving.as_ref().and_then(|leaving| leaving.next),
         });
     }
 
@@ -280,7 +291,7 @@ impl Leader {
         self.stage = stage;
         self.stage_began = now;
         if stage == Stage::CollectingAcks {
-            let (me, verifier) = (self.config.me, self.config.verifier.clone());
+            let (me, verifier) = (self.config.me, self.config.configs.committed().verifier().clone());
             self.broadcast = Broadcast::new(me, verifier, Zxid::new(self.epoch, 0));
         }
     }
@@ -375,7 +386,7 @@ impl Leader {
                     Err(error) => self.close(link, format!("bad REVALIDATE: {error}"), out),
                 }
             }
-            PacketType::Request => self.on_request(link, server, packet, out),
+            PacketType::Request => self.on_request(link, packet, out),
             PacketType::Proposal
             | PacketType::Commit
             | PacketType::Sync
@@ -397,7 +408,7 @@ impl Leader {
         }
     }
 
-    fn on_request(&mut self, link: LinkId, server: ServerId, packet: QuorumPacket, out: &mut Vec<Output>) {
+    fn on_request(&mut self, link: LinkId, packet: QuorumPacket, out: &mut Vec<Output>) {
         let request = match ForwardedRequest::decode(&packet.data.unwrap_or_default()) {
             Ok(request) if self.is_active() => request,
             Ok(_) => return self.close(link, "it forwards requests before UPTODATE".into(), out),
@@ -408,12 +419,9 @@ impl Leader {
         }
         out.push(Output::Request {
             from: link,
-            server,
-            session: request.session,
-            cxid: request.cxid,
-            op: request.op,
-            body: request.body,
+            request,
             ids: packet.authinfo.unwrap_or_default(),
+            has_moved: packet.zxid == MOVED,
         });
     }
 
@@ -425,6 +433,10 @@ impl Leader {
             if self.has_sync_before(entry.zxid) {
                 self.send_commits(&mut commits, &mut informs, out);
                 self.answer_syncs_before(entry.zxid, out);
+            }
+            if self.broadcast.is_halted_at(entry.zxid) {
+                self.commit_config(&entry, &mut commits, &mut informs, out);
+                continue;
             }
             QuorumPacket::new(PacketType::Commit, entry.zxid, None).encode(&mut commits);
             if has_observers {
@@ -473,6 +485,9 @@ impl Leader {
             if self.stage == Stage::Active && !self.has_quorum() && !mutants::is_on(Mutant::M19) {
                 return self.end("a quorum of followers is no longer in time".into(), out);
             }
+            if self.leaving.as_ref().is_some_and(|it| self.tick >= it.until_tick) {
+                return self.end("another server leads the new configuration".into(), out);
+            }
         }
         for link in self.links(|_| true) {
             match self.overdue(now, link) {
@@ -493,7 +508,7 @@ impl Leader {
                 synced.add(learner.server);
             }
         }
-        self.config.verifier.contains_quorum(&synced)
+        self.config.configs.contains_quorum(&synced)
     }
 
     fn overdue(&self, now: Millis, link: LinkId) -> Option<String> {
@@ -525,12 +540,15 @@ pub(super) fn counter_max() -> u32 {
     mutants::counter_max()
 }
 
-fn about_session(zxid: Zxid, session: SessionId, valid: bool) -> Bytes {
+/// The answer to a REVALIDATE, or the word that the session has moved.
+pub(super) fn about_session(zxid: Zxid, session: SessionId, valid: bool) -> Bytes {
     let mut data = Vec::with_capacity(9);
     data.put_long(session.0);
     data.put_bool(valid);
     QuorumPacket::new(PacketType::Revalidate, zxid, Some(Bytes::from(data))).to_bytes()
 }
 
-/// The zxid of a REVALIDATE that answers nothing: it says that the session has moved. Answers have -1.
+/// The zxid of a REVALIDATE that answers nothing: it says that the session has moved. Answers have -1. A
+/// REQUEST with it comes from an observer that has lost the session to another server behind the same
+/// follower.
 pub(super) const MOVED: Zxid = Zxid::ZERO;

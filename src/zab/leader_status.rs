@@ -50,7 +50,8 @@ pub struct LearnerStatus {
 impl Leader {
     /// For operators.
     pub fn status(&self) -> LeaderStatus {
-        let is_voter = |learner: &LearnerProgress| self.config.verifier.is_voter(learner.server);
+        let verifier = self.config.configs.committed().verifier();
+        let is_voter = |learner: &LearnerProgress| verifier.is_voter(learner.server);
         let is_synced =
             |learner: &LearnerProgress| learner.phase == Phase::Up && self.tick <= learner.synced_until;
         let count = |wanted: &dyn Fn(&LearnerProgress) -> bool| {

@@ -10,7 +10,9 @@ use bytes::Bytes;
 use super::committed_log::CommittedLog;
 use super::discovery::NOT_COUNTED;
 use super::leader::MOVED;
-use super::{History, Input, LinkId, LogEntry, Output, ZabConfig};
+use super::masters::Masters;
+use super::observer_master::ObserverMaster;
+use super::{History, Input, LinkId, LogEntry, Output, Standing, ZabConfig};
 use crate::clock::Millis;
 use crate::ids::{Epoch, ServerId, SessionId, Zxid};
 use crate::mutants::{self, Mutant};
@@ -21,14 +23,21 @@ use crate::proto::quorum::{
     ForwardedRequest, Handover, LearnerInfo, PROTOCOL_VERSION, PacketType, QuorumPacket, is_zkserver_leader,
     put_session,
 };
+use crate::quorum::configs::Config;
 
 /// A server that was told who leads.
 #[derive(Debug)]
 pub struct Learner {
     pub(super) config: ZabConfig,
-    leader: ServerId,
+    pub(super) leader: ServerId,
     pub(super) is_observer: bool,
-    pub(super) asks_for_snapshot: bool,
+    /// Of an observer: whom it may connect to.
+    pub(super) masters: Option<Masters>,
+    /// Who is or will be connected to in the leader's place.
+    pub(super) master: Option<ServerId>,
+    /// Of a follower that serves observers: these.
+    pub(super) observers: Option<Box<ObserverMaster>>,
+    pub(super) standing: Standing,
     /// What is durable. Only the disk's reports change it.
     pub(super) history: History,
     pub(super) committed_log: CommittedLog,
@@ -36,9 +45,9 @@ pub struct Learner {
     pub(super) link: Option<LinkId>,
     pub(super) phase: Phase,
     pub(super) heard: Millis,
-    began: Millis,
-    tries: usize,
-    retry_at: Option<Millis>,
+    pub(super) began: Millis,
+    pub(super) tries: usize,
+    pub(super) retry_at: Option<Millis>,
     /// Proposed and not committed, oldest first.
     pub(super) pending: VecDeque<LogEntry>,
     /// Proposals that the log has been given, to be acknowledged.
@@ -50,10 +59,15 @@ pub struct Learner {
     /// Packets that have to wait for the disk.
     pub(super) inbox: VecDeque<QuorumPacket>,
     touched: BTreeMap<SessionId, i32>,
-    syncs: u64,
-    is_leader_zkserver: bool,
+    /// Who waits for the answer to a sync, oldest first: an observer, or a client of this server.
+    pub(super) syncs: VecDeque<Option<LinkId>>,
+    pub(super) is_leader_zkserver: bool,
     /// Who leads next, once the leader has said so.
-    handover: Option<Handover>,
+    pub(super) handover: Option<Handover>,
+    /// Configurations that are proposed and not in force, by their transactions.
+    pub(super) reconfigs: Vec<(Zxid, Config)>,
+    /// What NEWLEADER has said, until UPTODATE.
+    pub(super) new_leader_config: Option<Config>,
 }
 
 /// Steps of the role, in their order.
@@ -97,19 +111,19 @@ pub(super) struct Persisted {
 }
 
 impl Learner {
-    /// The role begins; `history` is what this server holds, and `committed_log` ends at its end. With
-    /// `asks_for_snapshot` it says that it holds nothing, not even the empty history, its word counts for no
-    /// epoch, and it takes nothing but a snapshot: for a server that knows that its state is wrong.
+    /// The role begins; `history` is what this server holds, and `committed_log` ends at its end. Unless it
+    /// stands as whole it takes nothing but a snapshot. The role is the leader, and for an observer whom else
+    /// it may learn from.
     pub fn new(
         config: ZabConfig,
         now: Millis,
         history: History,
         committed_log: CommittedLog,
-        role: (ServerId, bool),
-        asks_for_snapshot: bool,
+        role: (ServerId, Option<Masters>),
+        standing: Standing,
         out: &mut Vec<Output>,
     ) -> Learner {
-        let (leader, is_observer) = role;
+        let (leader, masters) = role;
         let last = history.last_logged;
         assert_eq!(history.last_applied, last, "a learner's tree holds its whole log");
         assert_eq!(
@@ -117,12 +131,14 @@ impl Learner {
             last,
             "the window of history ends where history ends"
         );
-        out.push(Output::Connect { leader });
-        Learner {
+        let mut learner = Learner {
             config,
             leader,
-            is_observer,
-            asks_for_snapshot,
+            is_observer: masters.is_some(),
+            masters,
+            master: None,
+            observers: None,
+            standing,
             history,
             committed_log,
             epoch: Epoch(0),
@@ -139,10 +155,14 @@ impl Learner {
             last_applied: last,
             inbox: VecDeque::new(),
             touched: BTreeMap::new(),
-            syncs: 0,
+            syncs: VecDeque::new(),
             is_leader_zkserver: false,
             handover: None,
-        }
+            reconfigs: Vec::new(),
+            new_leader_config: None,
+        };
+        learner.connect_after(now, Millis(0), out);
+        learner
     }
 
     /// One event.
@@ -151,13 +171,17 @@ impl Learner {
             return;
         }
         match input {
+            Input::LinkUp(link) if self.observers.is_some() => self.on_observer_connected(now, link),
             Input::LinkUp(link) => self.on_connected(now, link, out),
             Input::LinkDown(link) => self.on_link_down(now, link, out),
             Input::Packet(link, packet) => {
                 if self.link == Some(link) {
                     self.heard = now;
+                    self.foresee_config(&packet, out);
                     self.inbox.push_back(packet);
                     self.drain_inbox(out);
+                } else {
+                    self.on_observer_packet(now, link, packet, out);
                 }
             }
             Input::LogDurable { upto } => {
@@ -182,9 +206,9 @@ impl Learner {
                 );
             }
             Input::Tick => self.on_tick(now, out),
-            Input::TreeReady | Input::LogRead { .. } | Input::SnapshotSent(_) => {
-                unreachable!("a learner sends no history")
-            }
+            Input::LogRead { link, entries } => self.on_observer_log_read(now, link, entries, out),
+            Input::SnapshotSent(link) => self.on_observer_snapshot_sent(now, link),
+            Input::TreeReady => unreachable!("a learner's tree is always there"),
         }
     }
 
@@ -211,7 +235,9 @@ impl Learner {
     /// outside a multi must never get here.
     pub fn forward(&mut self, request: &ForwardedRequest, ids: Option<Vec<Id>>, out: &mut Vec<Output>) {
         assert!(request.op != OpCode::Check.code(), "no log may hold a bare check");
-        self.syncs += u64::from(request.op == OpCode::Sync.code());
+        if request.op == OpCode::Sync.code() {
+            self.syncs.push_back(None);
+        }
         let mut packet = QuorumPacket::new(PacketType::Request, Zxid(-1), Some(request.to_bytes()));
         packet.authinfo = ids;
         self.send(&packet, out);
@@ -293,6 +319,7 @@ impl Learner {
         }
         self.phase = Phase::Ended;
         self.inbox.clear();
+        self.dismiss_observers(out);
         if let Some(link) = self.link.take() {
             out.push(Output::Close {
                 link,
@@ -356,8 +383,9 @@ impl Learner {
         let info = LearnerInfo {
             server: self.config.me,
             protocol_version: PROTOCOL_VERSION,
-            config_version: self.config.config_version,
+            config_version: self.config.configs.committed().version(),
             is_zkserver: true,
+            wants_snapshot: self.standing != Standing::Whole,
         };
         let kind = match self.is_observer {
             true => PacketType::ObserverInfo,
@@ -372,25 +400,30 @@ impl Learner {
             if self.link == Some(link) {
                 self.link = None;
                 self.end("the connection to the leader is lost".into(), false, out);
+            } else if let Some(master) = &mut self.observers {
+                master.forget(link);
             }
             return;
         }
         // The leader may have been elected a moment later than we heard of it.
-        match CONNECT_PAUSES_MS.get(self.tries) {
-            Some(pause) => self.retry_at = Some(now + Millis(*pause)),
-            None => self.end(
+        let pause = CONNECT_PAUSES_MS.get(self.tries);
+        self.tries += 1;
+        match (pause, self.master) {
+            (Some(pause), _) => self.connect_after(now, Millis(*pause), out),
+            (None, Some(_)) => self.end("no observer master can be connected".into(), false, out),
+            (None, None) => self.end(
                 format!("server {}, who should lead, cannot be connected", self.leader.0),
                 false,
                 out,
             ),
         }
-        self.tries += 1;
     }
 
     /// The leader is about to end and has named the next one. A plain UPTODATE says nothing here.
     fn on_handover(&mut self, packet: &QuorumPacket, out: &mut Vec<Output>) {
         self.handover = Handover::decode(packet.data.as_deref().unwrap_or_default());
         if let Some(Handover { leader, .. }) = self.handover {
+            self.tell_observers_of_handover(packet, out);
             self.end(
                 format!("the leader hands over to server {}", leader.0),
                 false,
@@ -402,8 +435,7 @@ impl Learner {
     fn on_tick(&mut self, now: Millis, out: &mut Vec<Output>) {
         if self.phase == Phase::Connecting && now < self.began + self.config.init_limit_ms() {
             if self.retry_at.is_some_and(|at| now >= at) {
-                self.retry_at = None;
-                out.push(Output::Connect { leader: self.leader });
+                self.connect(out);
             }
             return;
         }
@@ -455,9 +487,15 @@ impl Learner {
         );
         self.phase = Phase::AwaitPlan;
         self.heard = now;
-        let (current, last) = match self.asks_for_snapshot {
-            true => (NOT_COUNTED, Zxid(-1)),
-            false => (current, self.history.last_logged),
+        let is_counted = match self.standing {
+            Standing::Whole => true,
+            // Apache's leaders send a snapshot only to those who say that they hold nothing.
+            Standing::NeedsSnapshot => self.is_leader_zkserver,
+            Standing::Damaged => false,
+        };
+        let (current, last) = match is_counted {
+            true => (current, self.history.last_logged),
+            false => (NOT_COUNTED, Zxid(-1)),
         };
         let current = i32::try_from(current.0).expect("epochs are the upper half of a signed number");
         let mut data = Vec::with_capacity(4);
@@ -479,13 +517,13 @@ impl Learner {
                 }
                 let data = Some(Bytes::from(data));
                 self.send(&QuorumPacket { data, ..packet }, out);
+                self.ping_observers(out);
             }
-            PacketType::Sync => {
-                if self.syncs > 0 {
-                    self.syncs -= 1;
-                    out.push(Output::SyncReply);
-                }
-            }
+            PacketType::Sync => match self.syncs.pop_front() {
+                Some(Some(link)) => self.answer_observer(link, packet, out),
+                Some(None) => out.push(Output::SyncReply),
+                None => {}
+            },
             PacketType::Revalidate => {
                 let data = packet.data.unwrap_or_default();
                 let mut reader = Reader::new(&data);

@@ -11,6 +11,8 @@ pub(super) struct LearnerProgress {
     pub server: ServerId,
     pub is_observer: bool,
     pub is_zkserver: bool,
+    /// Wherever its history ends.
+    pub wants_snapshot: bool,
     pub phase: Phase,
     /// When it last sent something, or was last asked for something.
     pub heard: Millis,
@@ -58,6 +60,7 @@ impl LearnerProgress {
             server: ServerId(0),
             is_observer: false,
             is_zkserver: false,
+            wants_snapshot: false,
             phase: Phase::Hello,
             heard: now,
             synced_until: 0,

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::committed_log::follows;
 use super::learner::{Learner, Phase};
-use super::{LogEntry, Output};
+use super::{LogEntry, Output, Standing};
 use crate::clock::Millis;
 use crate::ids::Zxid;
 use crate::mutants::{self, Mutant};
@@ -45,7 +45,7 @@ impl Learner {
             });
         }
         match packet.kind {
-            PacketType::Diff | PacketType::Trunc if self.asks_for_snapshot => {
+            PacketType::Diff | PacketType::Trunc if self.standing != Standing::Whole => {
                 let reason = format!(
                     "the leader sent {:?}, not the snapshot that was asked for",
                     packet.kind
@@ -126,6 +126,10 @@ impl Learner {
                 if mutants::is_on(Mutant::M2) {
                     self.send(&QuorumPacket::new(PacketType::Ack, packet.zxid, None), out);
                 }
+                let text = packet.data.unwrap_or_default();
+                if let Err(reason) = self.on_new_leader_config(&text, out) {
+                    return self.end(reason, false, out);
+                }
                 self.phase = Phase::SavingHistory;
                 self.on_durable(out);
             }
@@ -160,13 +164,19 @@ impl Learner {
     pub(super) fn on_history_packet(&mut self, packet: QuorumPacket, out: &mut Vec<Output>) {
         match packet.kind {
             PacketType::Proposal => self.on_proposal(packet.zxid, packet.data.unwrap_or_default(), out),
-            PacketType::Commit | PacketType::CommitAndActivate => self.on_commit(packet.zxid, out),
+            PacketType::Commit => self.on_commit(packet.zxid, None, out),
+            PacketType::CommitAndActivate => {
+                let leader = packet.data.unwrap_or_default();
+                self.on_commit(packet.zxid, Some(leader.clone()), out);
+                self.on_activate(packet.zxid, &leader, out);
+            }
             PacketType::Inform => self.on_inform(packet.zxid, packet.data.unwrap_or_default(), out),
             PacketType::InformAndActivate => {
-                // In front is the leader that is to come, for those who reconfigure.
-                let mut data = packet.data.unwrap_or_default();
-                let txn = data.split_off(data.len().min(8));
+                // In front is the leader that is to come.
+                let mut leader = packet.data.unwrap_or_default();
+                let txn = leader.split_off(leader.len().min(8));
                 self.on_inform(packet.zxid, txn, out);
+                self.on_activate(packet.zxid, &leader, out);
             }
             PacketType::Request
             | PacketType::Ack
@@ -188,7 +198,7 @@ impl Learner {
     fn on_proposal(&mut self, zxid: Zxid, encoded: Bytes, out: &mut Vec<Output>) {
         // An image may show more than what is sent behind it begins with, on both sides of NEWLEADER.
         if zxid <= self.last_applied && self.phase < Phase::Broadcasting {
-            return;
+            return self.note_config_of_skipped(zxid, &encoded);
         }
         if mutants::is_on(Mutant::M9a) && self.phase == Phase::AwaitUpToDate {
             self.last_received = zxid;
@@ -212,7 +222,12 @@ impl Learner {
             return false;
         }
         match txn::decode(&encoded) {
-            Ok(logged) if logged.header.zxid == zxid => {}
+            Ok(logged) if logged.header.zxid == zxid => {
+                if let Err(reason) = self.note_config(zxid, &logged.txn) {
+                    self.end(reason, false, out);
+                    return false;
+                }
+            }
             Ok(logged) => {
                 let inside = logged.header.zxid;
                 self.end(
@@ -234,22 +249,25 @@ impl Learner {
 
     /// Proposals go to the log; what is on disk is then acknowledged.
     fn log_proposals(&mut self, out: &mut Vec<Output>) {
-        let from = self
+        let mut next = self
             .pending
             .partition_point(|entry| entry.zxid <= self.last_appended);
-        for entry in self.pending.range(from..) {
+        while let Some(entry) = self.pending.get(next).cloned() {
+            next += 1;
             if mutants::is_on(Mutant::M1) {
                 self.send(&QuorumPacket::new(PacketType::Ack, entry.zxid, None), out);
             } else {
                 self.unacked.push_back(entry.zxid);
             }
             self.last_appended = entry.zxid;
-            out.push(Output::AppendLog(entry.clone()));
+            self.see_config(entry.zxid, out);
+            out.push(Output::AppendLog(entry));
         }
     }
 
     /// The oldest proposal is committed, wherever in this server's log it is by now: a quorum has it on disk.
-    fn on_commit(&mut self, zxid: Zxid, out: &mut Vec<Output>) {
+    /// `activates` is what the commit of a reconfiguration says besides.
+    fn on_commit(&mut self, zxid: Zxid, activates: Option<Bytes>, out: &mut Vec<Output>) {
         if zxid <= self.last_applied {
             return;
         }
@@ -265,22 +283,24 @@ impl Learner {
         };
         if zxid > self.last_appended {
             self.last_appended = zxid;
+            self.see_config(zxid, out);
             out.push(Output::AppendLog(entry.clone()));
         }
         self.last_applied = zxid;
         self.history.last_applied = zxid;
         self.committed_log.push(entry.clone());
         out.push(Output::Commit(entry));
+        self.inform_observers(activates, out);
     }
 
     /// Proposal and commit in one.
     fn on_inform(&mut self, zxid: Zxid, encoded: Bytes, out: &mut Vec<Output>) {
         if zxid <= self.last_applied {
-            return;
+            return self.note_config_of_skipped(zxid, &encoded);
         }
         let is_pending = self.pending.front().is_some_and(|entry| entry.zxid == zxid);
         if is_pending || self.take(zxid, encoded, out) {
-            self.on_commit(zxid, out);
+            self.on_commit(zxid, None, out);
         }
     }
 
@@ -338,9 +358,13 @@ impl Learner {
             self.pending.clear();
             self.last_received = self.last_applied;
         }
-        self.phase = Phase::Broadcasting;
         let ack = self.new_leader_ack(&proof);
         self.send(&ack, out);
+        if !self.commit_new_leader_config(out) {
+            return;
+        }
+        self.phase = Phase::Broadcasting;
         out.push(Output::Active { epoch: self.epoch });
+        self.begin_observer_master(out);
     }
 }

@@ -10,10 +10,14 @@ mod committed_log;
 mod discovery;
 mod io;
 mod leader;
+mod leader_reconfig;
 mod leader_status;
 mod learner;
 mod learner_progress;
+mod learner_reconfig;
 mod learner_sync;
+mod masters;
+mod observer_master;
 mod sync_barrier;
 mod sync_plan;
 mod synchronization;
@@ -21,35 +25,29 @@ mod synchronization;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::collections::BTreeSet;
-
-use bytes::Bytes;
-
 pub use broadcast::{Broadcast, LogEntry};
 pub use committed_log::{COMMIT_LOG_COUNT, CommittedLog, follows};
-pub use io::{History, Input, LinkId, Output};
+pub use io::{History, Input, LinkId, Output, Standing};
 pub use leader::Leader;
 pub use leader_status::{LeaderStatus, LearnerStatus};
 pub use learner::{Learner, LearnerState};
+pub use masters::Masters;
 pub use sync_plan::{SyncOptions, SyncPlan, plan};
 
 use crate::clock::Millis;
 use crate::ids::ServerId;
-use crate::quorum::verifier::QuorumVerifier;
+use crate::quorum::configs::Configs;
 
 /// What a role has to know of the configuration.
 #[derive(Clone, Debug)]
 pub struct ZabConfig {
     /// This server, `myid`.
     pub me: ServerId,
-    /// Who votes.
-    pub verifier: QuorumVerifier,
-    /// Who is in the list of servers, with a vote or without: others are not let in.
-    pub members: BTreeSet<ServerId>,
-    /// The membership as text, with its version: what NEWLEADER carries.
-    pub config_text: Bytes,
-    /// The version in that text.
-    pub config_version: i64,
+    /// Who votes, and who else is in the list of servers.
+    pub configs: Configs,
+    /// `reconfigEnabled`: the list may change while the server runs, and servers that are not in it may
+    /// follow.
+    pub reconfig_enabled: bool,
     /// `tickTime` in milliseconds.
     pub tick_ms: u64,
     /// `initLimit` in ticks.
@@ -69,6 +67,8 @@ pub struct ZabConfig {
     /// A sync is answered only after a quorum has confirmed that this server still leads: reads behind it
     /// are linearizable, for one more round trip.
     pub sync_asks_quorum: bool,
+    /// `observerMasterPort` is set: followers serve observers, and observers connect to followers.
+    pub has_observer_masters: bool,
 }
 
 impl ZabConfig {

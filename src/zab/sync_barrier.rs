@@ -63,7 +63,8 @@ impl Leader {
 
     /// Answers the syncs that may be answered, and asks the quorum for those that wait for it.
     pub(super) fn settle_syncs(&mut self, out: &mut Vec<Output>) {
-        loop {
+        // Another one leads in a moment, and may commit what this one does not know.
+        while !self.is_leaving() {
             if self.round.is_under_way && self.is_round_confirmed() {
                 self.round.confirmed += 1;
                 self.round.is_under_way = false;
@@ -107,7 +108,7 @@ impl Leader {
                 confirmed.add(learner.server);
             }
         }
-        self.config.verifier.contains_quorum(&confirmed)
+        self.config.configs.contains_quorum(&confirmed)
     }
 
     pub(super) fn ping(&mut self, link: LinkId, out: &mut Vec<Output>) {

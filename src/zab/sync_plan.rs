@@ -47,7 +47,7 @@ impl fmt::Display for SyncPlan {
 /// What may be done besides a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SyncOptions {
-    /// `zookeeper.forceSnapshotSync`.
+    /// `zookeeper.forceSnapshotSync`, or the learner asks for one.
     pub force_snapshot: bool,
     /// The learner cuts its log as it should. Apache's learners may keep what was cut in a snapshot and go on
     /// with it, so for them a snapshot is the safer way.

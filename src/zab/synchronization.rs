@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 
-use super::committed_log::follows;
+use super::committed_log::{CommittedLog, follows};
 use super::leader::{Leader, Stage};
 use super::learner_progress::Phase;
 use super::sync_plan::{SyncOptions, SyncPlan, plan};
@@ -39,7 +39,7 @@ impl Leader {
             return;
         };
         let options = SyncOptions {
-            force_snapshot: self.config.force_snapshot,
+            force_snapshot: self.config.force_snapshot || learner.wants_snapshot,
             may_truncate: learner.is_zkserver || self.config.truncates_apache,
             may_read_log: self.config.may_read_log,
         };
@@ -77,7 +77,7 @@ impl Leader {
         };
         let server = learner.server.0;
         let entries = entries.unwrap_or_default();
-        if !self.continues(last, &entries) {
+        if !continues(last, &entries, &self.committed_log) {
             tracing::info!("synchronizing server {server}: SNAP, as the log does not reach back to {last}");
             return self.send_snapshot(now, link, out);
         }
@@ -86,18 +86,6 @@ impl Leader {
             entries.len()
         );
         self.send_diff(now, link, last, entries, out);
-    }
-
-    /// Whether entries go on from `last` without a gap, up to what is in memory now: that may have moved on.
-    fn continues(&self, last: Zxid, entries: &[LogEntry]) -> bool {
-        let mut end = last;
-        for entry in entries {
-            if !follows(end, entry.zxid) {
-                return false;
-            }
-            end = entry.zxid;
-        }
-        end >= self.committed_log.base() && self.committed_log.floor(end) == Some(end)
     }
 
     fn send_diff(
@@ -122,16 +110,7 @@ impl Leader {
         entries: &[LogEntry],
         out: &mut Vec<Output>,
     ) {
-        let mut bytes = Vec::new();
-        how.encode(&mut bytes);
-        let mut end = kept;
-        for entry in entries.iter().chain(self.committed_log.after(kept)) {
-            if entry.zxid > end {
-                end = entry.zxid;
-                proposal(PacketType::Proposal, entry).encode(&mut bytes);
-                QuorumPacket::new(PacketType::Commit, entry.zxid, None).encode(&mut bytes);
-            }
-        }
+        let mut bytes = history_packets(how, kept, entries, &self.committed_log);
         for packet in self.start_forwarding(now, link, kept, Phase::AwaitNewLeaderAck) {
             bytes.extend_from_slice(&packet);
         }
@@ -155,14 +134,21 @@ impl Leader {
         learner.heard = now;
         learner.synced_to = self.committed_log.last();
         self.broadcast.forget_acks(learner.server, kept);
-        if !learner.is_observer {
-            for entry in self.broadcast.outstanding() {
-                packets.push(proposal(PacketType::Proposal, entry).to_bytes());
+        let is_observer = learner.is_observer;
+        let outstanding = self.broadcast.outstanding().filter(|_| !is_observer);
+        let (reconfig_at, mut behind) = (self.broadcast.reconfig_at(), Vec::new());
+        for entry in outstanding {
+            let bytes = proposal(PacketType::Proposal, entry).to_bytes();
+            // Behind the configuration that it would replace.
+            match reconfig_at.is_some_and(|at| entry.zxid >= at) {
+                true => behind.push(bytes),
+                false => packets.push(bytes),
             }
         }
-        let config = Some(self.config.config_text.clone());
-        let new_leader = QuorumPacket::new(PacketType::NewLeader, Zxid::new(self.epoch, 0), config);
+        let text = Some(self.new_leader_config().text().clone());
+        let new_leader = QuorumPacket::new(PacketType::NewLeader, Zxid::new(self.epoch, 0), text);
         packets.push(new_leader.to_bytes());
+        packets.extend(behind);
         packets
     }
 
@@ -218,11 +204,12 @@ impl Leader {
     /// Begins to serve when a quorum holds the history of this epoch.
     pub(super) fn activate(&mut self, now: Millis, out: &mut Vec<Output>) {
         if self.stage != Stage::CollectingNewLeaderAcks
-            || !self.config.verifier.contains_quorum(&self.new_leader_acks)
+            || !self.config.configs.contains_quorum(&self.new_leader_acks)
         {
             return;
         }
         self.enter(now, Stage::Active);
+        self.complete_config(out);
         out.push(Output::Active { epoch: self.epoch });
         for link in self.links(|phase| phase == Phase::WaitActive) {
             self.bring_up(now, link, out);
@@ -240,6 +227,38 @@ impl Leader {
         let packet = QuorumPacket::new(PacketType::UpToDate, Zxid(-1), None);
         out.push(Output::Send(link, packet.to_bytes()));
     }
+}
+
+/// Whether entries go on from `last` without a gap, up to what is in memory now: that may have moved on.
+pub(super) fn continues(last: Zxid, entries: &[LogEntry], window: &CommittedLog) -> bool {
+    let mut end = last;
+    for entry in entries {
+        if !follows(end, entry.zxid) {
+            return false;
+        }
+        end = entry.zxid;
+    }
+    end >= window.base() && window.floor(end) == Some(end)
+}
+
+/// The packet that says how, and what is committed behind `kept`: first `entries`, then what memory holds.
+pub(super) fn history_packets(
+    how: &QuorumPacket,
+    kept: Zxid,
+    entries: &[LogEntry],
+    window: &CommittedLog,
+) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    how.encode(&mut bytes);
+    let mut end = kept;
+    for entry in entries.iter().chain(window.after(kept)) {
+        if entry.zxid > end {
+            end = entry.zxid;
+            proposal(PacketType::Proposal, entry).encode(&mut bytes);
+            QuorumPacket::new(PacketType::Commit, entry.zxid, None).encode(&mut bytes);
+        }
+    }
+    bytes
 }
 
 /// A transaction as a packet: PROPOSAL or INFORM.

@@ -7,6 +7,7 @@
 
 mod leading;
 mod learning;
+mod observer_master;
 mod sim;
 
 use bytes::Bytes;
@@ -14,9 +15,10 @@ use sim::World;
 
 use super::{LogEntry, ZabConfig};
 use crate::ids::{ServerId, SessionId, Zxid};
-use crate::proto::quorum::QuorumPacket;
+use crate::proto::quorum::{PacketType, QuorumPacket};
 use crate::proto::txn::{self, Txn, TxnHeader};
-use crate::quorum::verifier::QuorumVerifier;
+use crate::quorum::configs::Configs;
+use crate::quorum::members::Members;
 
 thread_local! {
     /// What stands for the last counter of an epoch, which no test lives to see.
@@ -26,10 +28,8 @@ thread_local! {
 fn config(me: i64, voters: i64) -> ZabConfig {
     ZabConfig {
         me: ServerId(me),
-        verifier: QuorumVerifier::majority((1..=voters).map(ServerId)),
-        members: (1..=9).map(ServerId).collect(),
-        config_text: Bytes::from_static(b"version=0"),
-        config_version: 0,
+        configs: Configs::new(members(voters, 0)),
+        reconfig_enabled: false,
         tick_ms: 1000,
         init_limit: 10,
         sync_limit: 5,
@@ -38,7 +38,18 @@ fn config(me: i64, voters: i64) -> ZabConfig {
         may_read_log: true,
         truncates_apache: false,
         sync_asks_quorum: true,
+        has_observer_masters: false,
     }
+}
+
+/// Nine servers, of whom the first ones vote.
+fn members(voters: i64, version: u64) -> Members {
+    let member = |id: i64| {
+        let role = if id <= voters { "participant" } else { "observer" };
+        format!("server.{id}=h{id}:1:2:{role}\n")
+    };
+    let text = (1..=9).map(member).collect::<String>() + &format!("version={version:x}");
+    Members::parse(&text).unwrap()
 }
 
 /// A transaction that is told from others of the same zxid by its number.
@@ -69,8 +80,8 @@ fn packets(bytes: &Bytes) -> Vec<QuorumPacket> {
 }
 
 /// Runs one seed, then heals; how much was committed and how many epochs there were.
-fn run(seed: u64, voters: usize, observers: usize) -> World {
-    let mut world = World::new(seed, voters, observers);
+fn run(seed: u64, voters: usize, observers: usize, has_observer_masters: bool) -> World {
+    let mut world = World::new(seed, voters, observers, has_observer_masters);
     for _ in 0..6000 {
         world.step();
     }
@@ -84,7 +95,7 @@ fn nothing_committed_is_lost_whatever_fails_and_whoever_is_elected() {
     let mut plans = std::collections::BTreeMap::new();
     for seed in 0..SEEDS {
         let (voters, observers) = [(3, 0), (3, 1), (5, 0), (2, 1)][seed as usize % 4];
-        let world = run(seed, voters, observers);
+        let world = run(seed, voters, observers, false);
         committed += world.committed_count();
         epochs += world.epochs_count();
         for (plan, count) in &world.plans {
@@ -93,6 +104,24 @@ fn nothing_committed_is_lost_whatever_fails_and_whoever_is_elected() {
     }
     assert!(committed > 1000 && epochs > 200, "{committed} in {epochs} epochs");
     assert_eq!(plans.len(), 3, "every way of synchronizing: {plans:?}");
+}
+
+#[test]
+fn observers_behind_followers_hold_nothing_but_what_is_committed() {
+    let mut committed = 0;
+    let mut plans = std::collections::BTreeMap::new();
+    for seed in 0..SEEDS {
+        let world = run(1000 + seed, 3, 2, true);
+        committed += world.committed_count();
+        for (plan, count) in &world.plans_of_observers {
+            *plans.entry(*plan).or_insert(0) += count;
+        }
+    }
+    assert!(committed > 1000, "{committed}");
+    assert!(plans[&PacketType::Diff] > 100, "{plans:?}");
+    assert!(plans[&PacketType::Snap] > 100, "{plans:?}");
+    // What an observer holds is committed, so there is nothing to cut.
+    assert_eq!(plans.get(&PacketType::Trunc), None);
 }
 
 const SEEDS: u64 = 200;

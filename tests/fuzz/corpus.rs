@@ -72,13 +72,17 @@ pub fn bodies() -> Vec<(OpCode, Vec<u8>)> {
             out.put_bool(watch);
         })
     };
-    let set_watches = bytes(|out| {
-        out.put_long(3);
-        for paths in [&["/a", "/gone"][..], &["/later"], &[]] {
-            out.put_count(paths.len());
-            paths.iter().for_each(|path| out.put_string(path));
-        }
-    });
+    let set_watches = |lists: &[&[&str]]| {
+        bytes(|out| {
+            out.put_long(3);
+            for paths in lists {
+                out.put_count(paths.len());
+                paths.iter().for_each(|path| out.put_string(path));
+            }
+        })
+    };
+    let one_shot: [&[&str]; 3] = [&["/a", "/gone"], &["/later"], &[]];
+    let persistent: [&[&str]; 2] = [&["/a", ""], &["/"]];
     let auth = bytes(|out| {
         out.put_int(0);
         out.put_string("digest");
@@ -94,7 +98,12 @@ pub fn bodies() -> Vec<(OpCode, Vec<u8>)> {
         (OpCode::Sync, path()),
         (OpCode::GetEphemerals, path()),
         (OpCode::GetAllChildrenNumber, path()),
-        (OpCode::SetWatches, set_watches),
+        (OpCode::SetWatches, set_watches(&one_shot)),
+        (
+            OpCode::SetWatches2,
+            set_watches(&[&one_shot[..], &persistent].concat()),
+        ),
+        (OpCode::AddWatch, versioned("/a", 1)),
         (OpCode::CheckWatches, versioned("/a", 2)),
         (OpCode::RemoveWatches, versioned("/a", 3)),
         (OpCode::Auth, auth),
@@ -207,7 +216,7 @@ pub fn long_lists(count: usize) -> Vec<(&'static str, Vec<u8>)> {
     };
     let empty_strings = bytes(|out| {
         out.put_long(0);
-        for _ in 0..3 {
+        for _ in 0..5 {
             out.put_count(count);
             out.extend(vec![0; 4 * count]);
         }

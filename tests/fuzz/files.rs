@@ -209,6 +209,7 @@ fn storage_config(compression: Compression) -> StorageConfig {
         log_size_limit: None,
         record_bytes_max: RECORD_BYTES_MAX,
         autocreate: true,
+        may_begin_empty: true,
     }
 }
 

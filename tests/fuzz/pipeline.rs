@@ -54,7 +54,8 @@ impl World {
             prep: Prep::new(PrepConfig {
                 auth: auth.clone(),
                 digest_enabled: true,
-                extended_types: false,
+                extended_types: true,
+                enforce_quota: false,
                 record_bytes_max: 2 << 20,
                 hash_seed: 1,
             }),

@@ -124,10 +124,8 @@ impl Ask {
                 } else {
                     -1
                 };
-                let is_offered = opcode != op::CREATE_CONTAINER || kinds.containers;
                 Some(match mode_error(flags, ttl, kinds) {
                     Some(code) => Ask::Refused(code),
-                    None if !is_offered => Ask::Refused(code::UNIMPLEMENTED),
                     None => Ask::Create {
                         opcode,
                         path,
@@ -187,15 +185,14 @@ impl Ask {
             (_, 4) | (op::CREATE_CONTAINER, 0..=3) => op::CREATE_CONTAINER,
             (op::CREATE_TTL, 0..=3) => op::CREATE,
             (_, 0..=3) => opcode,
+            // The flags of this one alone are not looked at while the list is decoded.
+            (op::CREATE_TTL, _) => return Some(Ask::Refused(code::BAD_ARGUMENTS)),
             _ => return None,
         };
         if opcode == op::CREATE_TTL
             && let Some(code) = mode_error(flags, ttl, kinds)
         {
             return Some(Ask::Refused(code));
-        }
-        if opcode == op::CREATE_CONTAINER && !kinds.containers {
-            return Some(Ask::Refused(code::UNIMPLEMENTED));
         }
         Some(Ask::Create {
             opcode,
@@ -204,7 +201,8 @@ impl Ask {
             acls,
             ephemeral: matches!(flags, 1 | 3),
             sequential: matches!(flags, 2 | 3 | 6),
-            ttl,
+            // Where it means nothing it is dropped.
+            ttl: if opcode == op::CREATE_TTL { ttl } else { -1 },
         })
     }
 }
@@ -443,10 +441,7 @@ fn failed_multi(mut txns: Vec<Txn>, error: i32, count: usize) -> Outcome {
     }
 }
 
-const ALL: Kinds = Kinds {
-    containers: true,
-    ttl: true,
-};
+const ALL: Kinds = Kinds { ttl: true };
 
 /// For each operation of a request, whether it creates a node with a number.
 pub fn sequential_creations(opcode: i32, body: &[u8]) -> Vec<bool> {

@@ -58,6 +58,7 @@ pub mod code {
     pub const AUTH_FAILED: i32 = -115;
     pub const SESSION_MOVED: i32 = -118;
     pub const NOT_READ_ONLY: i32 = -119;
+    pub const NO_WATCHER: i32 = -121;
     pub const CLOSED_REQUIRE_AUTH: i32 = -124;
     pub const THROTTLED: i32 = -127;
 }

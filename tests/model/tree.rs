@@ -105,8 +105,6 @@ pub struct Session {
 /// Kinds of nodes that the servers offer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Kinds {
-    /// Nodes that go when their last child has gone.
-    pub containers: bool,
     /// `zookeeper.extendedTypesEnabled`: nodes with a time to live.
     pub ttl: bool,
 }

@@ -323,6 +323,73 @@ fn set_watches_makes_up_for_what_was_missed() {
     tell(&[]).breaks(&["I13"]);
 }
 
+/// Connection 2 adds a watch, connection 1 creates `/a` with zxid 3 and `/a/b` with zxid 4.
+fn watching_long(path: &str, mode: i32, events: &[(i64, i32, &str)]) -> Story {
+    told(|story| {
+        story.ask(2, 1, op::ADD_WATCH, &text_and(path, mode));
+        story.answer(2, 1, 2, 0, &[0; 4]);
+        story.create(1, 1, 3, "/a", 1);
+        story.create(1, 2, 4, "/a/b", 1);
+        for (zxid, event, path) in events {
+            story.event(2, *zxid, *event, path);
+        }
+        story.ask(2, 2, op::PING, &[]);
+        story.answer(2, -2, 4, 0, &[]);
+    })
+}
+
+#[test]
+fn persistent_watches_miss_nothing_and_see_no_more_than_is_theirs() {
+    watching_long("/a", 0, &[(3, 1, "/a"), (4, 4, "/a")]).breaks(&[]);
+    watching_long("/a", 0, &[(3, 1, "/a")]).breaks(&["I13"]);
+    watching_long("/a", 0, &[(3, 1, "/a"), (4, 1, "/a/b"), (4, 4, "/a")]).breaks(&["I13"]);
+    for path in ["/", "/a"] {
+        watching_long(path, 1, &[(3, 1, "/a"), (4, 1, "/a/b")]).breaks(&[]);
+        watching_long(path, 1, &[(3, 1, "/a")]).breaks(&["I13"]);
+        watching_long(path, 1, &[(3, 1, "/a"), (4, 1, "/a/b"), (4, 4, "/a")]).breaks(&["I13"]);
+    }
+    watching_long("/b", 1, &[]).breaks(&[]);
+}
+
+#[test]
+fn watches_are_there_until_they_are_removed_or_used_up() {
+    let tell = |asks: &[(i32, i32, i32)]| {
+        told(|story| {
+            story.ask(2, 1, op::EXISTS, &watched("/a"));
+            story.answer(2, 1, 2, code::NO_NODE, &[]);
+            story.ask(2, 2, op::ADD_WATCH, &text_and("/a", 0));
+            story.answer(2, 2, 2, 0, &[0; 4]);
+            for (xid, (opcode, kind, error)) in (3..).zip(asks) {
+                story.ask(2, xid, *opcode, &text_and("/a", *kind));
+                story.answer(2, xid, 2, *error, &[]);
+            }
+        })
+    };
+    let (check, remove) = (op::CHECK_WATCHES, op::REMOVE_WATCHES);
+    let none = code::NO_WATCHER;
+    tell(&[
+        (check, 2, 0),
+        (check, 4, 0),
+        (check, 3, 0),
+        (check, 1, none),
+        (check, 5, none),
+    ])
+    .breaks(&[]);
+    tell(&[
+        (remove, 2, 0),
+        (check, 2, none),
+        (check, 4, 0),
+        (remove, 3, 0),
+        (remove, 4, none),
+    ])
+    .breaks(&[]);
+    tell(&[(check, 1, 0)]).breaks(&["I13"]);
+    tell(&[(check, 4, none)]).breaks(&["I13"]);
+    tell(&[(remove, 4, 0), (check, 4, 0)]).breaks(&["I13"]);
+    tell(&[(check, 6, none)]).breaks(&["I13"]);
+    tell(&[(op::ADD_WATCH, 2, code::MARSHALLING)]).breaks(&[]);
+}
+
 #[test]
 fn ephemeral_nodes_go_with_their_session() {
     let tell = |removed: &[&str]| {
@@ -377,6 +444,57 @@ fn one_server_serves_a_session() {
         story.log(1, 0, 3, op::CLOSE_SESSION, &0_i32.to_be_bytes());
     })
     .breaks(&[]);
+}
+
+#[test]
+fn a_multi_that_comes_too_late_is_refused_as_a_whole() {
+    let body = record(|writer| {
+        writer
+            .int(op::DELETE)
+            .boolean(false)
+            .int(-1)
+            .raw(&text_and("/a", -1));
+        writer.int(-1).boolean(true).int(-1);
+    });
+    let refused = record(|writer| {
+        let error = code::SESSION_EXPIRED.to_be_bytes();
+        writer.int(1).int(op::ERROR).buffer(Some(&error));
+    });
+    let tell = |is_closed: bool| {
+        told(|story| {
+            story.ask(1, 1, op::MULTI, &body);
+            story.connect(3, 1, 2, 2);
+            story.connected(3, 1);
+            story.ask(3, 2, op::CREATE, &create_request("/b", 0));
+            story.log(1, 2, 3, op::CREATE, &create_record("/b", false, 1));
+            if is_closed {
+                story.log(1, 0, 4, op::CLOSE_SESSION, &0_i32.to_be_bytes());
+            }
+            story.log(1, 1, 5, op::MULTI, &refused);
+        })
+    };
+    tell(true).breaks(&[]);
+    tell(false).breaks(&["I15"]);
+}
+
+#[test]
+fn a_reconfiguration_is_answered_as_it_is_logged() {
+    let tell = |logged: &str, error: i32| {
+        told(|story| {
+            story.ask(1, 1, op::RECONFIG, &[]);
+            let logged = record(|writer| {
+                writer
+                    .text("/zookeeper/config")
+                    .buffer(Some(logged.as_bytes()))
+                    .int(-1);
+            });
+            story.log(1, 1, 3, op::RECONFIG, &logged);
+            story.answer(1, 1, 3, error, &text("new"));
+        })
+    };
+    tell("new", 0).breaks(&[]);
+    tell("old", 0).breaks(&["I17"]);
+    tell("new", -13).breaks(&["I5"]);
 }
 
 #[test]

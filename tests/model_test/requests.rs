@@ -105,6 +105,7 @@ fn create(maker: &mut Maker, opcode: i32, writer: &mut Writer) {
     // A container with the flag of ephemeral nodes is deleted by Apache if its session closes at once.
     let flags: &[i32] = match opcode {
         op::CREATE_CONTAINER => &[0, 2, 4, 4, 4, 4, unknown],
+        op::CREATE_TTL => &[5, 5, 5, 6, 6, 0, 4, unknown],
         _ => &[0, 0, 0, 0, 1, 2, 3, 4, unknown],
     };
     writer.int(*pick(maker, &flags.iter().collect::<Vec<_>>()));
@@ -132,10 +133,11 @@ fn multi(maker: &mut Maker, writer: &mut Writer) {
             op::SET_DATA,
             op::CHECK,
             op::CREATE_CONTAINER,
-        ][usize::try_from(maker.prng.below(6)).unwrap()];
+            op::CREATE_TTL,
+        ][usize::try_from(maker.prng.below(7)).unwrap()];
         writer.int(opcode).boolean(false).int(-1);
         match opcode {
-            op::CREATE | op::CREATE2 | op::CREATE_CONTAINER => create(maker, opcode, writer),
+            op::CREATE | op::CREATE2 | op::CREATE_CONTAINER | op::CREATE_TTL => create(maker, opcode, writer),
             _ => versioned(maker, opcode, writer),
         }
     }
@@ -174,7 +176,7 @@ pub fn request(maker: &mut Maker) -> (i32, Vec<u8>) {
     let opcode = match maker.prng.below(40) {
         0..5 => op::CREATE,
         5..7 => op::CREATE2,
-        7 => op::CREATE_CONTAINER,
+        7 => *pick(maker, &[&op::CREATE_CONTAINER, &op::CREATE_TTL]),
         8..13 => op::DELETE,
         13..17 => op::SET_DATA,
         17..19 => op::SET_ACL,
@@ -189,7 +191,7 @@ pub fn request(maker: &mut Maker) -> (i32, Vec<u8>) {
         35 => op::GET_ALL_CHILDREN_NUMBER,
         36 => op::SYNC,
         37 => op::ADD_WATCH,
-        38 => op::REMOVE_WATCHES,
+        38 => [op::REMOVE_WATCHES, op::CHECK_WATCHES][usize::try_from(maker.prng.below(2)).unwrap()],
         _ => [op::AUTH, op::PING, op::CREATE_TTL][usize::try_from(maker.prng.below(3)).unwrap()],
     };
     match opcode {
@@ -210,7 +212,7 @@ pub fn request(maker: &mut Maker) -> (i32, Vec<u8>) {
                 .text(&path(maker))
                 .int(i32::try_from(maker.prng.below(2)).unwrap());
         }
-        op::REMOVE_WATCHES => {
+        op::REMOVE_WATCHES | op::CHECK_WATCHES => {
             writer
                 .text(&path(maker))
                 .int(1 + i32::try_from(maker.prng.below(5)).unwrap());

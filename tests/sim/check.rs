@@ -18,6 +18,7 @@ use zkserver::proto::txn;
 use super::model::{Checker, Opened, Options};
 use super::plan::Tier;
 use super::users::{Got, Wire};
+use super::world::configs::SUPER_DIGEST;
 use super::world::ensemble::Ensemble;
 use super::world::history::History;
 use super::world::moments::{Happened, Moment};
@@ -40,19 +41,21 @@ pub struct Laws {
 }
 
 impl Laws {
-    pub fn new(tier: Tier, base: Zxid, voters: usize) -> Laws {
+    pub fn new(tier: Tier, base: Zxid) -> Laws {
         Laws {
             tier,
             known: 0,
             once: once::Once::default(),
             states: shown_states::ShownStates::default(),
-            durability: durability::Durability::new(base, voters),
+            durability: durability::Durability::new(base),
             timeliness: timeliness::Timeliness::default(),
             expiry: expiry::Expiry::default(),
             now: Millis(0),
             model: (tier == Tier::Full).then(|| {
                 Checker::new(Options {
                     quorum_sync: true,
+                    extended_types: true,
+                    super_digest: Some(SUPER_DIGEST.to_owned()),
                     ..Options::default()
                 })
             }),

@@ -3,8 +3,9 @@
 use zkserver::ids::{Epoch, Zxid};
 use zkserver::prng::Prng;
 
-use super::plan::{Act, Cut, Gate, Plan, Step, Tier, Watch, Who};
+use super::plan::{Act, Cut, Gate, Op, Plan, Step, Tier, Watch, Who};
 use super::requests;
+use super::world::configs::SUPERUSER;
 
 /// A kind of fault that a run may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,12 +45,31 @@ const CLASSES: [Class; 15] = [
     Class::HangUp,
 ];
 
+/// Delays that are chosen from.
+const SLOWEST: [[u64; 5]; 4] = [
+    [2, 2, 3, 3, 5],
+    [3, 3, 3, 40, 400],
+    [3, 30, 30, 300, 3000],
+    [1, 1, 1, 1, 900],
+];
+
+/// Those of disks.
+const SLOWEST_DISK: [[u64; 5]; 4] = [
+    [1, 1, 2, 2, 3],
+    [3, 3, 3, 40, 400],
+    [10, 50, 50, 50, 800],
+    [1, 1, 1, 1, 4000],
+];
+
 pub fn plan(tier: Tier, seed: u64) -> Plan {
     let mut prng = Prng::new(seed ^ 0x51_u64 << 56);
     let (voters, observers) = *pick(
         &mut prng,
         &[(3, 0), (3, 0), (3, 1), (5, 0), (2, 1), (5, 1), (4, 0), (1, 1)],
     );
+    // Two, so that sessions go from one to another behind one follower.
+    let has_observer_masters = observers > 0 && voters > 1 && Prng::new(!seed).below(2) == 0;
+    let observers = if has_observer_masters { 2 } else { observers };
     let count = voters + observers;
     let is_late = prng.below(12) == 0;
     let mut plan = Plan {
@@ -57,6 +77,7 @@ pub fn plan(tier: Tier, seed: u64) -> Plan {
         seed,
         voters,
         observers,
+        has_observer_masters,
         leader_serves: prng.below(8) > 0,
         may_read_log: prng.below(2) == 0,
         snap_count: *pick(&mut prng, &[4, 10, 30, 100_000]),
@@ -67,29 +88,20 @@ pub fn plan(tier: Tier, seed: u64) -> Plan {
             true => Zxid::new(Epoch(1), u32::MAX - prng.below(60) as u32).0,
             false => 0,
         },
-        slowest: *pick(
-            &mut prng,
-            &[
-                [2, 2, 3, 3, 5],
-                [3, 3, 3, 40, 400],
-                [3, 30, 30, 300, 3000],
-                [1, 1, 1, 1, 900],
-            ],
-        ),
-        slowest_disk: *pick(
-            &mut prng,
-            &[
-                [1, 1, 2, 2, 3],
-                [3, 3, 3, 40, 400],
-                [10, 50, 50, 50, 800],
-                [1, 1, 1, 1, 4000],
-            ],
-        ),
+        slowest: *pick(&mut prng, &SLOWEST),
+        slowest_disk: *pick(&mut prng, &SLOWEST_DISK),
         clocks: vec![(1000, 0); count],
         users: 3 + prng.below(3) as usize,
+        container_check_ms: match tier {
+            Tier::Protocol => 0,
+            Tier::Full => *pick(&mut prng, &[100, 700, 5000]),
+        },
+        reconfigures: false,
+        strangers: 0,
         is_canary: false,
         steps: Vec::new(),
     };
+    plan.reconfigure();
     let classes: Vec<Class> = CLASSES.into_iter().filter(|_| prng.below(3) == 0).collect();
     if classes.contains(&Class::Clock) {
         for clock in &mut plan.clocks {
@@ -108,6 +120,21 @@ pub fn plan(tier: Tier, seed: u64) -> Plan {
     };
     steps.fill();
     steps.plan
+}
+
+impl Plan {
+    /// Lets the members change, perhaps. Drawn apart, so that all other plans stay as they are.
+    fn reconfigure(&mut self) {
+        let mut apart = Prng::new(self.seed ^ 0x26_u64 << 48);
+        let one_in = match self.tier {
+            Tier::Protocol => 3,
+            Tier::Full => 16,
+        };
+        if apart.below(one_in) == 0 {
+            self.reconfigures = true;
+            self.strangers = apart.below(3) as usize;
+        }
+    }
 }
 
 fn pick<'a, T>(prng: &mut Prng, of: &'a [T]) -> &'a T {
@@ -160,8 +187,12 @@ impl Steps {
         self.prng.below(self.plan.users as u64) as usize
     }
 
+    fn servers(&self) -> usize {
+        self.plan.voters + self.plan.observers + self.plan.strangers
+    }
+
     fn who(&mut self) -> Who {
-        let node = self.prng.below((self.plan.voters + self.plan.observers) as u64) as usize;
+        let node = self.prng.below(self.servers() as u64) as usize;
         *pick(
             &mut self.prng,
             &[
@@ -179,6 +210,16 @@ impl Steps {
         if self.below(30) == 0 {
             let timeout_ms = *pick(&mut self.prng, &[4000, 10_000, 40_000]);
             return self.add(Act::Move { user, timeout_ms });
+        }
+        if self.plan.reconfigures && self.below(20) == 0 {
+            let servers = self.servers();
+            let name = SUPERUSER.to_owned();
+            let ops = vec![
+                Op::Auth { name },
+                requests::draw_reconfig(&mut self.prng, servers),
+            ];
+            let former = false;
+            return self.add(Act::Ask { user, former, ops });
         }
         let former = self.below(8) == 0 && self.plan.tier == Tier::Protocol;
         let count = 1 + self.below(4);

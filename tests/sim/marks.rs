@@ -2,6 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use zkserver::proto::jute::Reader;
+use zkserver::proto::opcode::OpCode;
+use zkserver::proto::txn;
+use zkserver::zab::LogEntry;
+
 use super::plan::{Act, Tier};
 use super::users::Got;
 use super::world::ensemble::Ensemble;
@@ -34,6 +39,13 @@ impl Marks {
     pub fn at_the_end(&mut self, world: &Ensemble) {
         for (reason, count) in &world.net.reasons {
             *self.counts.entry(format!("closed: {reason}")).or_default() += count;
+        }
+        let is_removal = |entry: &&LogEntry| {
+            let header = txn::decode_header(&mut Reader::new(&entry.encoded));
+            header.is_ok_and(|header| header.code == OpCode::DeleteContainer.code())
+        };
+        for _ in world.history.entries.iter().filter(is_removal) {
+            self.hit("a container or TTL node is removed");
         }
         if world.history.base.counter() > 0 && world.history.epochs_count() > 0 {
             self.hit("an epoch near its last zxid");

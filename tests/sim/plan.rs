@@ -18,6 +18,9 @@ pub struct Plan {
     pub seed: u64,
     pub voters: usize,
     pub observers: usize,
+    /// Observers are behind followers.
+    #[serde(default)]
+    pub has_observer_masters: bool,
     pub leader_serves: bool,
     pub may_read_log: bool,
     pub snap_count: u64,
@@ -30,6 +33,15 @@ pub struct Plan {
     /// How the clocks of the servers go: thousandths, and by how much the wall clocks are wrong.
     pub clocks: Vec<(u64, i64)>,
     pub users: usize,
+    /// How often containers and TTL nodes are looked at; 0 for never in such a run.
+    #[serde(default)]
+    pub container_check_ms: u64,
+    /// Members come, go and change their roles.
+    #[serde(default)]
+    pub reconfigures: bool,
+    /// Servers that are no members at first.
+    #[serde(default)]
+    pub strangers: usize,
     /// Proposals change on their way: the run has to fail.
     #[serde(default)]
     pub is_canary: bool,
@@ -225,6 +237,13 @@ pub enum Op {
         flags: i32,
         acl: Rights,
     },
+    CreateContainer {
+        path: String,
+    },
+    CreateTtl {
+        path: String,
+        ttl: i64,
+    },
     Delete {
         path: String,
         version: i32,
@@ -258,12 +277,31 @@ pub enum Op {
     GetAcl {
         path: String,
     },
+    AddWatch {
+        path: String,
+        mode: i32,
+    },
+    CheckWatches {
+        path: String,
+        kind: i32,
+    },
+    RemoveWatches {
+        path: String,
+        kind: i32,
+    },
     Sync {
         path: String,
     },
     Multi(Vec<Op>),
     Auth {
         name: String,
+    },
+    /// These join, or change: a server and whether it observes. Those leave.
+    Reconfig {
+        joining: Vec<(usize, bool)>,
+        leaving: Vec<usize>,
+        /// There is nobody but those who join.
+        is_all: bool,
     },
     Close,
 }

@@ -6,6 +6,9 @@ use std::fmt::Arguments;
 use zkserver::clock::Millis;
 use zkserver::ids::Zxid;
 use zkserver::proto::quorum::{PacketType, QuorumPacket};
+use zkserver::quorum::reconfig::Rules;
+use zkserver::replica::ContainerConfig;
+use zkserver::replica::LocalSessions;
 
 use super::check::Laws;
 use super::marks::Marks;
@@ -101,7 +104,7 @@ impl Run {
         Run {
             users: (0..plan.users).map(|_| User::default()).collect(),
             wires: Vec::new(),
-            laws: Laws::new(plan.tier, Zxid(plan.base), plan.voters),
+            laws: Laws::new(plan.tier, Zxid(plan.base)),
             marks: Marks::default(),
             seen: 0,
             answers_count: 0,
@@ -183,6 +186,9 @@ impl Run {
             self.pass(ms);
         }
         self.restart_beside_damage();
+        if self.world.is_for_an_operator() {
+            return self.say(format_args!("that is for an operator"));
+        }
         self.serve();
         for _ in 0..3 {
             (0..self.users.len()).for_each(|user| self.last_words(user));
@@ -259,7 +265,12 @@ fn setup(plan: &Plan) -> Setup {
     Setup {
         voters: plan.voters,
         observers: plan.observers,
+        has_observer_masters: plan.has_observer_masters,
+        observer_election_delay_ms: 200,
         leader_serves: plan.leader_serves,
+        local_sessions: LocalSessions::Off,
+        is_read_only_allowed: false,
+        checks_acls_early: false,
         may_read_log: plan.may_read_log,
         snap_count: plan.snap_count,
         chunk_bytes: plan.chunk_bytes,
@@ -269,6 +280,18 @@ fn setup(plan: &Plan) -> Setup {
         window: plan.window,
         base: Zxid(plan.base),
         has_files: plan.tier == Tier::Full,
+        containers: ContainerConfig {
+            check_interval_ms: match plan.container_check_ms {
+                0 => 1 << 40,
+                ms => ms,
+            },
+            ..ContainerConfig::default()
+        },
         seed: plan.seed,
+        reconfig: plan.reconfigures.then_some(Rules {
+            standalone_enabled: false,
+            is_multi_address_enabled: false,
+        }),
+        strangers: plan.strangers,
     }
 }

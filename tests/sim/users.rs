@@ -28,7 +28,8 @@ pub struct Session {
     pub last_zxid: i64,
     pub next_xid: i32,
     pub auths: Vec<String>,
-    /// Registered: the kind (getData, exists, getChildren) and the path.
+    /// Registered: the list of setWatches2 that it belongs to (getData, exists, getChildren, persistent,
+    /// recursive) and the path.
     pub watches: BTreeSet<(u8, String)>,
 }
 
@@ -173,9 +174,16 @@ impl Run {
             self.note_sent(conn, AUTH_XID, &bytes[start..], None);
         }
         if !session.watches.is_empty() {
-            let ask = Ask::new(OpCode::SetWatches, |out| {
+            // As Apache's clients do.
+            let has_persistent = session.watches.iter().any(|watch| watch.0 >= 3);
+            let (op, lists) = match has_persistent {
+                true => (OpCode::SetWatches2, 5),
+                false => (OpCode::SetWatches, 3),
+            };
+            self.marks.hit(format!("{op:?}"));
+            let ask = Ask::new(op, |out| {
                 out.put_long(session.last_zxid);
-                for kind in 0..3 {
+                for kind in 0..lists {
                     let paths = session.watches.iter().filter(|watch| watch.0 == kind);
                     let paths: Vec<&String> = paths.map(|watch| &watch.1).collect();
                     out.put_int(paths.len() as i32);
@@ -260,14 +268,27 @@ impl Run {
     }
 
     fn register(&mut self, user: usize, error: i32, op: &Op) {
+        let watches = &mut self.users[user].session.watches;
         let (kind, path) = match op {
             Op::Get { path, watch: true } if error == 0 => (0, path),
             Op::Exists { path, watch: true } if error == 0 => (0, path),
             Op::Exists { path, watch: true } if error == -101 => (1, path),
             Op::Children { path, watch: true } if error == 0 => (2, path),
+            Op::AddWatch { path, mode } if error == 0 => (3 + *mode as u8, path),
+            Op::RemoveWatches { path, kind } if error == 0 => {
+                let removed: &[u8] = match kind {
+                    1 => &[2],
+                    2 => &[0, 1],
+                    4 => &[3],
+                    5 => &[4],
+                    _ => &[0, 1, 2, 3, 4],
+                };
+                watches.retain(|(kind, at)| at != path || !removed.contains(kind));
+                return;
+            }
             _ => return,
         };
-        self.users[user].session.watches.insert((kind, path.clone()));
+        watches.insert((kind, path.clone()));
     }
 
     fn see(&mut self, conn: usize, zxid: i64) {

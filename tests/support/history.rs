@@ -152,6 +152,7 @@ pub fn config(dir: &Path) -> StorageConfig {
         log_size_limit: None,
         record_bytes_max: 1 << 20,
         autocreate: true,
+        may_begin_empty: true,
     }
 }
 

@@ -36,7 +36,7 @@ impl Client {
     /// One that has just connected its socket.
     pub fn new(config: &Arc<ClientConfig>, id: ConnId, wall_ms: i64) -> Client {
         let peer = "127.0.0.1:40000".parse().unwrap();
-        let shared = ConnShared::new(id, peer, Arc::from([ip_id(peer.ip())]), wall_ms);
+        let shared = ConnShared::new(id, 0, peer, Arc::from([ip_id(peer.ip())]), wall_ms);
         Client {
             conn: ClientConn::new(Arc::clone(config), Arc::new(shared)),
             session: SessionId(0),
@@ -133,13 +133,22 @@ impl Client {
 
 /// A connect request in 45 bytes.
 pub fn connect(last_zxid: i64, timeout_ms: i32, session: SessionId, passwd: &[u8]) -> Vec<u8> {
+    let mut frame = connect_read_only(last_zxid, timeout_ms, session, passwd);
+    if let Some(read_only) = frame.last_mut() {
+        *read_only = 0;
+    }
+    frame
+}
+
+/// One of a client that a read-only server will do for.
+pub fn connect_read_only(last_zxid: i64, timeout_ms: i32, session: SessionId, passwd: &[u8]) -> Vec<u8> {
     let mut payload = Vec::new();
     payload.put_int(0);
     payload.put_long(last_zxid);
     payload.put_int(timeout_ms);
     payload.put_long(session.0);
     payload.put_buffer(Some(passwd));
-    payload.put_bool(false);
+    payload.put_bool(true);
     let mut frame = Vec::new();
     frame.put_buffer(Some(&payload));
     frame

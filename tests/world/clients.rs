@@ -43,8 +43,13 @@ impl Ensemble {
         let nodes = self.nodes.iter().enumerate();
         let meant = nodes.filter(|(at, node)| Some(*at) != except && node.is_up());
         let mut epochs = meant.map(|(_, node)| {
-            let role = node.up().shared.role.lock();
-            node.is_active().then_some((role.epoch, role.leader))
+            let role = node.up().shared.role.lock().clone();
+            // Who is behind a follower has the leader that the follower has.
+            let leader = role.observer_master.map_or(role.leader, |master| {
+                let master = &self.nodes[master.0 as usize - 1];
+                master.is_up().then(|| master.up().shared.role.lock().leader)?
+            });
+            node.is_active().then_some((role.epoch, leader))
         });
         let first = epochs.next().flatten();
         let leads = |leader: ServerId| {

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 
 use zkserver::ids::{Epoch, Zxid};
 use zkserver::proto::txn;
+use zkserver::quorum::configs::Configs;
 use zkserver::replica::Input;
 use zkserver::storage::snapshot_stream;
 use zkserver::tree::{DataTree, SnapshotCursor, SnapshotHead};
@@ -21,6 +22,8 @@ pub struct Disk {
     pub log: Vec<LogEntry>,
     /// `acceptedEpoch` and `currentEpoch`.
     pub epochs: (Epoch, Epoch),
+    /// Which configurations it knows, unless they are those that it began with.
+    pub configs: Option<Configs>,
     pub queue: VecDeque<DiskOp>,
     /// Logs and snapshots cannot be used any more, until an image takes their place.
     pub is_damaged: bool,
@@ -36,6 +39,7 @@ pub enum DiskOp {
     Append(LogEntry),
     Roll,
     Epochs(Epoch, Epoch),
+    Configs(Configs),
     Fence,
     Truncate(Zxid),
     Install(Box<DataTree>),
@@ -56,11 +60,23 @@ impl Disk {
             snapshots: vec![(base, image(&mut tree))],
             log: Vec::new(),
             epochs: (base.epoch(), base.epoch()),
+            configs: None,
             queue: VecDeque::new(),
             is_damaged: false,
             is_held: false,
             undone: VecDeque::new(),
         }
+    }
+
+    /// What is known here of the members, or will be once everything is written.
+    pub fn all_configs(&self) -> impl Iterator<Item = &Configs> {
+        let queued = self.queue.iter().filter_map(|op| {
+            let DiskOp::Configs(configs) = op else {
+                return None;
+            };
+            Some(configs)
+        });
+        self.configs.iter().chain(queued)
     }
 
     /// What a server begins with: the newest snapshot, and the log behind it. An error if it refuses.
@@ -112,8 +128,14 @@ impl Disk {
         let last = found.recovered.last_zxid;
         let replacement = self.undone.iter().find_map(|op| match op {
             DiskOp::Truncate(to) => Some((*to, false)),
-            DiskOp::Install(tree) => Some((tree.last_processed_zxid(), true)),
-            DiskOp::Append(_) | DiskOp::Roll | DiskOp::Epochs(..) | DiskOp::Fence => None,
+            // A damaged member may have died over more than one.
+            DiskOp::Install(tree) if tree.last_processed_zxid() == last => Some((last, true)),
+            DiskOp::Install(_)
+            | DiskOp::Append(_)
+            | DiskOp::Roll
+            | DiskOp::Epochs(..)
+            | DiskOp::Configs(_)
+            | DiskOp::Fence => None,
         });
         match replacement {
             Some((to, false)) => {
@@ -171,9 +193,14 @@ impl Disk {
 
     /// Does what comes next, so many appends as one, and says what is reported. An error ends the process.
     pub fn advance(&mut self, appends_max: usize) -> Result<Option<Input>, String> {
-        while let Some(DiskOp::Roll) = self.queue.front() {
-            self.queue.pop_front();
-            self.files.iter_mut().for_each(Files::roll);
+        while let Some(op) = self
+            .queue
+            .pop_front_if(|op| matches!(op, DiskOp::Roll | DiskOp::Configs(_)))
+        {
+            match op {
+                DiskOp::Configs(configs) => self.configs = Some(configs),
+                _ => self.files.iter_mut().for_each(Files::roll),
+            }
         }
         let is_append = |op: &&DiskOp| matches!(op, DiskOp::Append(_));
         let count = self.queue.iter().take(appends_max).take_while(is_append).count();
@@ -186,14 +213,14 @@ impl Disk {
         let mut replaced = None;
         if let Some(files) = &mut self.files {
             match op {
-                DiskOp::Append(_) | DiskOp::Roll | DiskOp::Fence => {}
+                DiskOp::Append(_) | DiskOp::Roll | DiskOp::Configs(_) | DiskOp::Fence => {}
                 DiskOp::Epochs(accepted, current) => files.save_epochs(*accepted, *current)?,
                 DiskOp::Truncate(to) => replaced = Some(files.truncate(*to)?),
                 DiskOp::Install(tree) => files.install(tree)?,
             }
         }
         Ok(self.queue.pop_front().map(|op| match op {
-            DiskOp::Append(_) | DiskOp::Roll => unreachable!("they are done"),
+            DiskOp::Append(_) | DiskOp::Roll | DiskOp::Configs(_) => unreachable!("they are done"),
             DiskOp::Epochs(accepted, current) => self.save_epochs(accepted, current),
             DiskOp::Fence => Input::LogFenced,
             DiskOp::Truncate(to) => match replaced {
@@ -291,7 +318,10 @@ impl Disk {
         let find = |zxid: Zxid| self.log.binary_search_by_key(&zxid, |entry| entry.zxid).ok();
         let range = &self.log[find(after)?..=find(upto)?];
         let is_whole = range.windows(2).all(|two| follows(two[0].zxid, two[1].zxid));
-        is_whole.then(|| range[1..].to_vec())
+        // As in storage/log_range.rs: between epochs only a snapshot shows that something is missing.
+        let is_foreign = |base: Zxid| base > after && base <= upto && find(base).is_none();
+        let is_proven = is_whole && !self.snapshots.iter().any(|(base, _)| is_foreign(*base));
+        is_proven.then(|| range[1..].to_vec())
     }
 
     /// What the log was given between the two, durable or not.

@@ -10,13 +10,14 @@ use super::disk::{Disk, Power, Start};
 use super::draws::{Draws, Stream};
 use super::history::History;
 use super::moments::{Happened, Moment};
-use super::network::Network;
+use super::network::{Network, Port};
 use super::node::{Node, Server};
-use super::setup::{Setup, members, zab_config};
+use super::setup::{Setup, members, members_at, zab_config};
 use super::trace::Trace;
 use zkserver::clock::{Millis, Now};
 use zkserver::election::ElectionConfig;
 use zkserver::ids::{ServerId, Zxid};
+use zkserver::quorum::configs::{Config, Configs};
 use zkserver::replica::{Input, MemberConfig, Output, Outputs, Replica};
 use zkserver::session::tracker::SessionTracker;
 use zkserver::shared::Shared;
@@ -28,6 +29,8 @@ pub struct Ensemble {
     pub clients: Vec<Attached>,
     pub net: Network,
     pub history: History,
+    /// The newest configuration that anybody takes for the one in force.
+    pub committed: Config,
     /// Whether what servers show is compared.
     pub is_compared: bool,
     pub draws: Draws,
@@ -62,7 +65,8 @@ pub enum Event {
         node: usize,
         life: u64,
         role: u64,
-        leader: usize,
+        to: usize,
+        port: Port,
     },
     Disk(usize, u64),
     Walk(usize, u64),
@@ -73,7 +77,7 @@ pub enum Event {
 impl Ensemble {
     /// All servers have just started for the first time.
     pub fn with(setup: Setup) -> Ensemble {
-        let count = setup.voters + setup.observers;
+        let count = setup.servers();
         let mut world = Ensemble::asleep(setup);
         (0..count).for_each(|at| world.start(at));
         world
@@ -83,12 +87,13 @@ impl Ensemble {
     pub fn asleep(setup: Setup) -> Ensemble {
         Ensemble {
             now: now(START),
-            nodes: (0..setup.voters + setup.observers)
+            nodes: (0..setup.servers())
                 .map(|_| Node::new(Disk::new(setup.base, setup.has_files)))
                 .collect(),
             clients: Vec::new(),
             net: Network::default(),
             history: History::new(setup.base),
+            committed: Config::new(members(&setup)),
             is_compared: true,
             draws: Draws::new(setup.seed),
             moments: None,
@@ -110,7 +115,6 @@ impl Ensemble {
     pub fn try_start(&mut self, at: usize) -> bool {
         let node = &mut self.nodes[at];
         assert!(node.server.is_none(), "it runs already");
-        let members = members(&self.setup);
         node.life += 1;
         let start = match node.disk.start(self.setup.window) {
             Ok(start) => start,
@@ -126,18 +130,30 @@ impl Ensemble {
             committed_log,
         } = start;
         let now = node.clock.at(self.now.mono);
-        tree.set_config(members.to_text().as_bytes(), Zxid::ZERO, now.wall_ms);
+        let configs = node.disk.configs.clone();
+        let configs = configs.unwrap_or_else(|| Configs::new(members_at(&self.setup, at)));
+        let committed = configs.committed();
+        tree.set_config(committed.text(), Zxid(committed.version()), now.wall_ms);
         let known = tree.last_processed_zxid();
         let shared = Arc::new(Shared::new(tree, SessionTracker::new(Millis(TICK), 1), 1));
         let me = ServerId(at as i64 + 1);
         let limits = Limits {
-            snap_count: self.setup.snap_count,
+            snap_count: Some(self.setup.snap_count),
+            containers: self.setup.containers,
+            local_sessions: self.setup.local_sessions,
+            checks_acls_early: self.setup.checks_acls_early,
+            read_only_after: self.setup.is_read_only_allowed.then_some(Millis(2000)),
+            reconfig: self.setup.reconfig,
+            // Where the model looks on, the superuser asks.
+            skip_acl: self.setup.reconfig.is_some() && !self.setup.has_files,
             ..Limits::default()
         };
         let member = MemberConfig {
-            zab: zab_config(me, &members, &self.setup),
-            election: ElectionConfig::new(me, members.clone(), !members.is_participant(me)),
+            zab: zab_config(me, configs.clone(), &self.setup),
+            election: ElectionConfig::new(me, configs),
             leader_serves: self.setup.leader_serves,
+            observer_reconnect_delay_ms: 0,
+            observer_election_delay_ms: self.setup.observer_election_delay_ms,
             accepted_epoch: node.disk.epochs.0,
             current_epoch: node.disk.epochs.1,
             is_damaged: node.disk.is_damaged,
@@ -154,6 +170,7 @@ impl Ensemble {
             woken: BTreeSet::new(),
             walks: VecDeque::new(),
             listening: None,
+            listening_for_observers: None,
             dialing: None,
             is_serving: false,
             has_stopped: false,
@@ -288,8 +305,9 @@ impl Ensemble {
                 node,
                 life,
                 role,
-                leader,
-            } if self.nodes[node].life == life => self.dial(node, role, leader),
+                to,
+                port,
+            } if self.nodes[node].life == life => self.dial(node, role, to, port),
             Event::Disk(at, life) if self.nodes[at].life == life => self.disk(at),
             Event::Walk(at, life) if self.nodes[at].life == life => self.walk(at),
             Event::Wake(at) => self.advance(at),

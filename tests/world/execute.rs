@@ -1,12 +1,17 @@
 //! What servers say is done: on their disks, their connections and in the walks through their trees.
 
-use super::disk::DiskOp;
+use super::disk::{Disk, DiskOp};
 use super::draws::Stream;
 use super::ensemble::{Ensemble, Event};
 use super::moments::{Happened, Written};
+use super::network::Port;
 use super::node::Walk;
+use zkserver::ids::{ServerId, Zxid};
+use zkserver::quorum::configs::Config;
+use zkserver::quorum::verifier::AckSet;
 use zkserver::replica::{Input, Output, PeerEvent};
 use zkserver::storage::snapshot_stream;
+use zkserver::zab::LinkId;
 
 impl Ensemble {
     pub(super) fn execute_one(&mut self, at: usize, output: Output) {
@@ -22,6 +27,11 @@ impl Ensemble {
                 self.give(at, DiskOp::Append(entry));
             }
             Output::SaveEpochs { accepted, current } => self.give(at, DiskOp::Epochs(accepted, current)),
+            Output::ConfigProposed(configs) => self.give(at, DiskOp::Configs(configs)),
+            Output::ConfigCommitted(configs) => {
+                self.check_config(at, configs.committed());
+                self.give(at, DiskOp::Configs(configs));
+            }
             Output::FenceLog => self.give(at, DiskOp::Fence),
             Output::TruncateLog { to } => {
                 assert!(server.walks.is_empty(), "the tree is being walked");
@@ -43,18 +53,10 @@ impl Ensemble {
                 }
             }
             Output::Listen { role } => server.listening = Some(role),
-            Output::Connect { role, leader } => {
-                server.dialing = Some(role);
-                let (node, leader) = (at, leader.0 as usize - 1);
-                let delay = self.delay(Stream::Dial, at as u64);
-                let life = self.nodes[at].life;
-                let event = Event::Dial {
-                    node,
-                    life,
-                    role,
-                    leader,
-                };
-                self.schedule(delay.0, event);
+            Output::Connect { role, leader } => self.begin_dial(at, role, leader, Port::Quorum),
+            Output::ListenForObservers { role } => server.listening_for_observers = Some(role),
+            Output::ConnectToMaster { role, master } => {
+                self.begin_dial(at, role, master, Port::ObserverMaster);
             }
             Output::Send(link, bytes) => self.transmit(at, link, bytes),
             Output::ReadLog {
@@ -62,12 +64,7 @@ impl Ensemble {
                 link,
                 after,
                 upto,
-            } => {
-                let entries = self.nodes[at].disk.read(after, upto);
-                self.note(at, Happened::LogRead(entries.is_some()));
-                let event = PeerEvent::LogRead { link, entries };
-                self.tell(at, Input::Peer { role, event });
-            }
+            } => self.read_log(at, role, link, (after, upto)),
             Output::ClosePeer { link, reason } => {
                 self.note_reason(&reason);
                 self.close_end(link);
@@ -76,6 +73,58 @@ impl Ensemble {
             Output::Serving(is_serving) => server.is_serving = is_serving,
             Output::Stopped => server.has_stopped = true,
         }
+    }
+
+    fn begin_dial(&mut self, node: usize, role: u64, to: ServerId, port: Port) {
+        let life = self.nodes[node].life;
+        if let Some(server) = &mut self.nodes[node].server {
+            server.dialing = Some(role);
+        }
+        let delay = self.delay(Stream::Dial, node as u64);
+        let to = to.0 as usize - 1;
+        let event = Event::Dial {
+            node,
+            life,
+            role,
+            to,
+            port,
+        };
+        self.schedule(delay.0, event);
+    }
+
+    /// Law: when a configuration comes into force, quorums of the one before it and of itself know of it,
+    /// also after a crash. So there is one before each, and nobody goes on with an older one.
+    fn check_config(&mut self, at: usize, config: &Config) {
+        if config.version() <= self.committed.version() {
+            return;
+        }
+        let version = config.version();
+        let knows = |disk: &Disk| {
+            disk.configs
+                .as_ref()
+                .is_some_and(|it| it.last_seen().version() >= version)
+        };
+        let who = self.nodes.iter().zip(1..).filter(|(node, _)| knows(&node.disk));
+        let who: Vec<ServerId> = who.map(|(_, id)| ServerId(id)).collect();
+        let acks: AckSet = who.iter().copied().collect();
+        for verifier in [self.committed.verifier(), config.verifier()] {
+            assert!(
+                verifier.contains_quorum(&acks),
+                "I26: server {at} takes {} for the members, after {}, but only {who:?} know of it",
+                config.members(),
+                self.committed.members()
+            );
+        }
+        self.committed = config.clone();
+        let is_first = version & 0xffff_ffff == 0;
+        self.note(at, Happened::Reconfigured { is_first });
+    }
+
+    fn read_log(&mut self, at: usize, role: u64, link: LinkId, range: (Zxid, Zxid)) {
+        let entries = self.nodes[at].disk.read(range.0, range.1);
+        self.note(at, Happened::LogRead(entries.is_some()));
+        let event = PeerEvent::LogRead { link, entries };
+        self.tell(at, Input::Peer { role, event });
     }
 
     /// Counts why connections are closed, whatever the numbers in it are.

@@ -5,6 +5,9 @@ use super::draws::Stream;
 use super::ensemble::{Ensemble, Event};
 use super::moments::Happened;
 use super::node::Clock;
+use zkserver::ids::ServerId;
+use zkserver::quorum::configs::Config;
+use zkserver::quorum::verifier::AckSet;
 use zkserver::replica::Input;
 
 impl Ensemble {
@@ -96,15 +99,14 @@ impl Ensemble {
         }
     }
 
-    /// What is on the disk of a server that is down goes bad. One at a time: what one server holds no more, a
-    /// quorum of the others has, if there can be one.
+    /// What is on the disk of a server that is down goes bad. One at a time, and only if the others are
+    /// enough: what one server holds no more, a quorum of them has.
     pub fn damage(&mut self, at: usize) {
         let is_only = self.nodes.iter().all(|node| !node.disk.is_damaged);
-        let may_lose = self.setup.voters > 2 || at >= self.setup.voters;
-        let node = &mut self.nodes[at];
-        if node.is_up() || !is_only || !may_lose {
+        if self.nodes[at].is_up() || !is_only || !self.is_dispensable(at) {
             return;
         }
+        let node = &mut self.nodes[at];
         let mut chance = self.draws.next(Stream::Choice, at as u64);
         match &mut node.disk.files {
             None => node.disk.is_damaged = true,
@@ -117,6 +119,25 @@ impl Ensemble {
                 }
             }
         }
+    }
+
+    /// Whether nobody can lead without a damaged server, which is for an operator: its vote is needed by a
+    /// configuration that came after the damage, from a leader that had not missed it yet.
+    pub fn is_for_an_operator(&self) -> bool {
+        let mut damaged = (0..self.nodes.len()).filter(|at| self.nodes[*at].disk.is_damaged);
+        damaged.any(|at| !self.is_dispensable(at))
+    }
+
+    /// Whether the others are a quorum of every configuration that may count: the one in force, and what some
+    /// server knows or is about to know as proposed to follow it.
+    fn is_dispensable(&self, at: usize) -> bool {
+        let others = (0..self.nodes.len()).filter(|other| *other != at);
+        let others: AckSet = others.map(|other| ServerId(other as i64 + 1)).collect();
+        let is_enough = |config: &Config| {
+            config.version() < self.committed.version() || config.verifier().contains_quorum(&others)
+        };
+        let mut known = self.nodes.iter().flat_map(|node| node.disk.all_configs());
+        is_enough(&self.committed) && known.all(|configs| configs.all().all(is_enough))
     }
 
     /// Nothing goes wrong from now on with what has not gone wrong yet.

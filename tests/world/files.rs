@@ -245,5 +245,6 @@ fn config() -> StorageConfig {
         log_size_limit: Some(6000),
         record_bytes_max: 1 << 20,
         autocreate: true,
+        may_begin_empty: true,
     }
 }

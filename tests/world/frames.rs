@@ -40,6 +40,21 @@ pub fn create_as(path: &str, data: &str, flags: i32) -> Ask {
     })
 }
 
+pub fn create_container(path: &str) -> Ask {
+    Ask {
+        code: OpCode::CreateContainer.code(),
+        ..create_as(path, "", 4)
+    }
+}
+
+/// A node that goes once it was not written for so many milliseconds.
+pub fn create_ttl(path: &str, ttl: i64) -> Ask {
+    let mut ask = create_as(path, "", 5);
+    ask.code = OpCode::CreateTtl.code();
+    ask.body.put_long(ttl);
+    ask
+}
+
 pub fn create_for(path: &str, acl: &[Acl]) -> Ask {
     Ask::new(OpCode::Create, |out| {
         out.put_string(path);
@@ -79,6 +94,14 @@ pub fn watch(path: &str) -> Ask {
     read(OpCode::GetData, path, true)
 }
 
+/// AddWatch with a mode, or checkWatches or removeWatches with a kind of watches.
+pub fn watch_request(op: OpCode, path: &str, code: i32) -> Ask {
+    Ask::new(op, |out| {
+        out.put_string(path);
+        out.put_int(code);
+    })
+}
+
 pub fn sync(path: &str) -> Ask {
     Ask::new(OpCode::Sync, |out| out.put_string(path))
 }
@@ -110,6 +133,17 @@ pub fn multi(asks: &[Ask]) -> Ask {
         out.put_int(-1);
         out.put_bool(true);
         out.put_int(-1);
+    })
+}
+
+/// Servers that join, those that leave, or all of them; empty for none. `version` is that of the
+/// configuration to change, -1 for any.
+pub fn reconfig(joining: &str, leaving: &str, members: &str, version: i64) -> Ask {
+    Ask::new(OpCode::Reconfig, |out| {
+        for text in [joining, leaving, members] {
+            out.put_buffer((!text.is_empty()).then_some(text.as_bytes()));
+        }
+        out.put_long(version);
     })
 }
 
@@ -232,26 +266,17 @@ fn body(code: i32, reader: &mut Reader<'_>) -> String {
     };
     match op {
         OpCode::Create | OpCode::Sync => reader.string().unwrap().into_owned(),
-        OpCode::Create2 => {
+        OpCode::Create2 | OpCode::CreateContainer | OpCode::CreateTtl => {
             let path = reader.string().unwrap().into_owned();
             format!("{path} {}", version(reader))
         }
-        OpCode::GetData => {
+        OpCode::GetData | OpCode::Reconfig => {
             let data = reader.string().unwrap().into_owned();
             format!("{data} {}", version(reader))
         }
         OpCode::Exists | OpCode::SetData | OpCode::SetAcl => version(reader),
-        OpCode::GetChildren => {
-            let mut names: Vec<String> = reader
-                .strings()
-                .unwrap()
-                .unwrap()
-                .iter()
-                .map(|n| n.into())
-                .collect();
-            names.sort();
-            format!("[{}]", names.join(" "))
-        }
+        OpCode::GetChildren => names(reader),
+        OpCode::GetChildren2 => format!("{} {}", names(reader), version(reader)),
         OpCode::Multi => {
             let mut results = Vec::new();
             loop {
@@ -268,9 +293,21 @@ fn body(code: i32, reader: &mut Reader<'_>) -> String {
                 }
             }
         }
+        OpCode::AddWatch => {
+            assert_eq!(reader.int(), Ok(0), "an error that is none");
+            String::new()
+        }
         OpCode::Sasl => format!("{:?}", reader.buffer().unwrap()),
         _ => String::new(),
     }
+}
+
+/// Reads a list of names, and sorts it.
+fn names(reader: &mut Reader<'_>) -> String {
+    let names = reader.strings().unwrap().unwrap();
+    let mut names: Vec<String> = names.iter().map(|name| name.into()).collect();
+    names.sort();
+    format!("[{}]", names.join(" "))
 }
 
 /// Reads a stat and names the data version.

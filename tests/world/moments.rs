@@ -32,6 +32,10 @@ pub enum Happened {
     SnapshotDone,
     LogRead(bool),
     CouldNotTruncate,
+    /// A configuration has come into force that nobody has gone by before; the first, or a later one.
+    Reconfigured {
+        is_first: bool,
+    },
     Stopped,
 }
 

@@ -38,7 +38,8 @@ pub struct Network {
     pub tamper: Option<fn(&mut QuorumPacket)>,
 }
 
-/// A connection on the quorum port: the learner's end and the leader's. Each end has a number of its own.
+/// A connection on the quorum port or that of an observer master: the learner's end and the other. Each end
+/// has a number of its own.
 struct Link {
     ends: [End; 2],
 }
@@ -59,11 +60,13 @@ enum Message {
     Closed,
 }
 
-/// One of the two ports between servers.
+/// One of the ports between servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Port {
     Quorum,
     Election,
+    /// It is cut with the quorum port.
+    ObserverMaster,
 }
 
 fn pair(a: usize, b: usize) -> (usize, usize) {
@@ -109,7 +112,7 @@ impl Ensemble {
     pub fn reset(&mut self, a: usize, b: usize, port: Port) {
         let is_meant = |x, y| pair(x, y) == pair(a, b);
         match port {
-            Port::Quorum => self.disconnect_links(is_meant, false),
+            Port::Quorum | Port::ObserverMaster => self.disconnect_links(is_meant, false),
             Port::Election => self.disconnect_votes(is_meant),
         }
     }
@@ -260,11 +263,12 @@ impl Ensemble {
         own.into_iter().for_each(|id| self.close_end(id));
         if let Some(server) = &mut self.nodes[at].server {
             (server.listening, server.dialing) = (None, None);
+            server.listening_for_observers = None;
         }
     }
 
     /// A learner's connection is made, or fails.
-    pub(super) fn dial(&mut self, at: usize, role: u64, leader: usize) {
+    pub(super) fn dial(&mut self, at: usize, role: u64, leader: usize, port: Port) {
         let is_wanted = |server: &super::node::Server| server.dialing == Some(role);
         if !self.nodes[at].server.as_ref().is_some_and(is_wanted) {
             return;
@@ -273,7 +277,10 @@ impl Ensemble {
         let link = self.net.links_count;
         let is_cut = self.net.cut.contains(&(Port::Quorum, pair(at, leader)));
         let is_silent = self.net.is_silent(at, leader) || self.net.is_silent(leader, at);
-        let listening = self.nodes[leader].server.as_ref().and_then(|it| it.listening);
+        let listening = self.nodes[leader].server.as_ref().and_then(|it| match port {
+            Port::ObserverMaster => it.listening_for_observers,
+            Port::Quorum | Port::Election => it.listening,
+        });
         let Some(leading) = listening.filter(|_| !is_cut && !is_silent && at != leader) else {
             let event = PeerEvent::LinkDown(LinkId(link * 2));
             return self.tell(at, Input::Peer { role, event });

@@ -72,7 +72,9 @@ pub struct Server {
     pub walks: VecDeque<Walk>,
     /// The role that accepts learners.
     pub listening: Option<u64>,
-    /// The role that connects to its leader.
+    /// The role that accepts observers.
+    pub listening_for_observers: Option<u64>,
+    /// The role that connects to its leader, or to an observer master.
     pub dialing: Option<u64>,
     /// What the driver knows of it.
     pub is_serving: bool,
@@ -149,9 +151,14 @@ impl Node {
         };
         let role = server.shared.role.lock();
         let zxid = self.last_zxid();
+        let members = self.disk.configs.as_ref().map(ToString::to_string);
         format!(
-            "{:?} {:?} of {:?}, epoch {}, {zxid}",
-            role.mode, role.state, role.leader, role.epoch.0
+            "{:?} {:?} of {:?}, epoch {}, {zxid}, members {}",
+            role.mode,
+            role.state,
+            role.leader,
+            role.epoch.0,
+            members.as_deref().unwrap_or("as at first")
         )
     }
 }

@@ -6,36 +6,36 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use super::Target;
+use super::target::Target;
 use crate::cli::words::{self, Deadline};
 use crate::ids::Zxid;
 
 /// The answer of a server that serves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Figures {
+pub(in crate::cli) struct Figures {
     /// As in `3.9.5-<revision>`.
-    pub(super) version: String,
+    pub(in crate::cli) version: String,
     /// In the words of `srvr`.
-    pub(super) mode: String,
+    pub(in crate::cli) mode: String,
     /// The last one applied.
-    pub(super) zxid: Option<Zxid>,
+    pub(in crate::cli) zxid: Option<Zxid>,
     /// `min/avg/max` in milliseconds.
-    pub(super) latency_ms: Option<String>,
+    pub(in crate::cli) latency_ms: Option<String>,
     /// Client connections.
-    pub(super) connections: Option<u64>,
+    pub(in crate::cli) connections: Option<u64>,
     /// Nodes of the tree.
-    pub(super) znodes: Option<u64>,
+    pub(in crate::cli) znodes: Option<u64>,
     /// How far the peer has come, from `mntr`.
-    pub(super) peer_state: Option<String>,
+    pub(in crate::cli) peer_state: Option<String>,
     /// From a leader's `mntr`.
-    pub(super) synced_followers: Option<u64>,
+    pub(in crate::cli) synced_followers: Option<u64>,
     /// From a leader's `mntr`.
-    pub(super) synced_observers: Option<u64>,
+    pub(in crate::cli) synced_observers: Option<u64>,
 }
 
 /// Why there are no figures.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Trouble {
+pub(in crate::cli) enum Trouble {
     /// It is there, but without a quorum, or still loading.
     NotServing,
     /// It is there and answers something else.
@@ -52,7 +52,7 @@ pub(super) enum Trouble {
 
 impl Trouble {
     /// Whether there is a process that answers.
-    pub(super) fn is_reached(&self) -> bool {
+    pub(in crate::cli) fn is_reached(&self) -> bool {
         match self {
             Trouble::NotServing | Trouble::Odd => true,
             Trouble::NoPort | Trouble::Refused | Trouble::Timeout | Trouble::Unreachable(_) => false,
@@ -74,7 +74,7 @@ impl fmt::Display for Trouble {
 }
 
 /// Asks all at once, so that the slowest sets the time. The answers are in the order of the targets.
-pub(super) fn ask_all(targets: &[Target]) -> io::Result<Vec<Result<Figures, Trouble>>> {
+pub(in crate::cli) fn ask_all(targets: &[Target]) -> io::Result<Vec<Result<Figures, Trouble>>> {
     let (answered, answers) = mpsc::channel();
     for (index, target) in targets.iter().cloned().enumerate() {
         let answered = answered.clone();

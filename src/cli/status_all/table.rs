@@ -6,19 +6,23 @@ use super::verdict::Verdict;
 use super::{Figures, LearnerType, Row};
 
 /// The table with its head. The error comes last, since it is the only column with blanks in it.
-pub(super) fn text(rows: &[Row], verdict: &Verdict) -> String {
-    let head = COLUMNS.map(|(name, _)| name.to_owned());
-    let lines: Vec<[String; COLUMNS_COUNT]> = std::iter::once(head)
-        .chain(rows.iter().map(|row| cells(row, verdict)))
-        .collect();
+pub(in crate::cli) fn text(rows: &[Row], verdict: &Verdict) -> String {
+    let cells: Vec<Vec<String>> = rows.iter().map(|row| cells(row, verdict).into()).collect();
+    aligned(&COLUMNS, &cells)
+}
+
+/// Rows under their heads, each column as wide as its widest cell.
+pub(in crate::cli) fn aligned(columns: &[(&str, Side)], rows: &[Vec<String>]) -> String {
+    let head: Vec<String> = columns.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let lines: Vec<&Vec<String>> = std::iter::once(&head).chain(rows).collect();
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max();
-    let widths: Vec<usize> = (0..COLUMNS_COUNT)
+    let widths: Vec<usize> = (0..columns.len())
         .map(|column| width(column).unwrap_or(0))
         .collect();
     let mut text = String::new();
     for line in &lines {
         let mut padded = String::new();
-        for ((cell, width), (_, side)) in line.iter().zip(&widths).zip(COLUMNS) {
+        for ((cell, width), (_, side)) in line.iter().zip(&widths).zip(columns) {
             padded.push_str(&match side {
                 Side::Left => format!("{cell:<width$}  "),
                 Side::Right => format!("{cell:>width$}  "),
@@ -31,7 +35,7 @@ pub(super) fn text(rows: &[Row], verdict: &Verdict) -> String {
 }
 
 /// Everything in one object.
-pub(super) fn json(rows: &[Row], verdict: &Verdict) -> Value {
+pub(in crate::cli) fn json(rows: &[Row], verdict: &Verdict) -> Value {
     let servers: Vec<Value> = rows.iter().map(|row| server(row, verdict)).collect();
     let leaders: Vec<i64> = verdict.leaders.iter().map(|id| id.0).collect();
     json!({
@@ -87,20 +91,25 @@ fn cells(row: &Row, verdict: &Verdict) -> [String; COLUMNS_COUNT] {
     ]
 }
 
-fn shown(value: Option<impl ToString>) -> String {
+/// A dash for what is not known.
+pub(in crate::cli) fn shown(value: Option<impl ToString>) -> String {
     value.map_or("-".to_owned(), |value| value.to_string())
 }
 
-fn role_name(role: LearnerType) -> &'static str {
+/// As in `server.N` lines.
+pub(in crate::cli) fn role_name(role: LearnerType) -> &'static str {
     match role {
         LearnerType::Participant => "participant",
         LearnerType::Observer => "observer",
     }
 }
 
+/// Where the cells of a column end up.
 #[derive(Clone, Copy)]
-enum Side {
+pub(in crate::cli) enum Side {
+    /// Words.
     Left,
+    /// Numbers.
     Right,
 }
 

@@ -1,7 +1,8 @@
 use std::process::ExitCode;
 
 use super::*;
-use crate::config::server_config::QuorumAddress;
+use crate::config::server_config::{HostPort, QuorumAddress, QuorumServer};
+use crate::ids::ServerId;
 
 fn server(host: &str, client_address: Option<(&str, u16)>) -> QuorumServer {
     QuorumServer {
@@ -55,6 +56,19 @@ fn without_a_client_address_the_own_port_is_taken_for_all() {
     assert_eq!(addresses(&config), ["own:2181", "b:2181", "a"], "two on one host");
     config.client_port.port = Some(0);
     assert_eq!(addresses(&config), ["own", "b", "a"], "a port that is not known");
+}
+
+#[test]
+fn whose_of_two_servers_on_one_host_a_port_is_cannot_be_told() {
+    let members = Members::parse("server.1=a:1:2\nserver.2=a:3:4\nserver.3=b:1:2").unwrap();
+    let known = [("a", 5), ("b", 6)].map(|(host, port)| (host.to_owned(), port));
+    let own = target::Own {
+        known: known.into(),
+        ..target::Own::default()
+    };
+    let targets = target::of_members(&members, &own);
+    let addresses: Vec<String> = targets.iter().map(Target::address).collect();
+    assert_eq!(addresses, ["a", "a", "b:6"]);
 }
 
 #[test]

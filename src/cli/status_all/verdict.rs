@@ -7,13 +7,13 @@ use crate::ids::{ServerId, Zxid};
 use crate::quorum::verifier::AckSet;
 
 /// What the answers mean together.
-pub(super) struct Verdict {
+pub(in crate::cli) struct Verdict {
     /// Members that say that they lead.
-    pub(super) leaders: Vec<ServerId>,
+    pub(in crate::cli) leaders: Vec<ServerId>,
     /// Clients can be served: a quorum is there, under one leader, or the server is alone and up.
-    pub(super) is_serving: bool,
+    pub(in crate::cli) is_serving: bool,
     /// Where the one leader is.
-    pub(super) leader_zxid: Option<Zxid>,
+    pub(in crate::cli) leader_zxid: Option<Zxid>,
     /// In words.
     parts: Vec<String>,
     /// Servers whose distance from the leader cannot be told.
@@ -22,7 +22,7 @@ pub(super) struct Verdict {
 
 impl Verdict {
     /// The lines below the table.
-    pub(super) fn lines(&self) -> Vec<String> {
+    pub(in crate::cli) fn lines(&self) -> Vec<String> {
         let mut lines = vec![format!("{}.", capital(&self.parts.join("; ")))];
         if let (Some(zxid), false) = (self.leader_zxid, self.elsewhere.is_empty()) {
             let servers = self.elsewhere.join(", ");
@@ -34,7 +34,7 @@ impl Verdict {
         lines
     }
 
-    pub(super) fn exit_code(&self) -> ExitCode {
+    pub(in crate::cli) fn exit_code(&self) -> ExitCode {
         match self.is_serving {
             true => ExitCode::SUCCESS,
             false => ExitCode::from(EXIT_UNEXPECTED),
@@ -42,7 +42,7 @@ impl Verdict {
     }
 
     /// Transactions behind the leader; `None` without a leader, or in another epoch than it.
-    pub(super) fn lag(&self, figures: &Figures) -> Option<u32> {
+    pub(in crate::cli) fn lag(&self, figures: &Figures) -> Option<u32> {
         let (leader, own) = (self.leader_zxid?, figures.zxid?);
         // One asked a moment later may be ahead of what the leader said.
         (own.epoch() == leader.epoch()).then(|| leader.counter().saturating_sub(own.counter()))
@@ -50,7 +50,7 @@ impl Verdict {
 }
 
 /// `None` for the members when the server is alone.
-pub(super) fn judge(rows: &[Row], members: Option<&Members>) -> Verdict {
+pub(in crate::cli) fn judge(rows: &[Row], members: Option<&Members>) -> Verdict {
     let mut verdict = match members {
         None => judge_alone(rows),
         Some(members) => judge_ensemble(rows, members),

@@ -1,7 +1,7 @@
 //! A connection: what it looks at, when it stops to look, and when it ends.
 
 use crate::ids::SessionId;
-use crate::limits::{READS_PER_GUARD, UNSENT_BYTES_MAX};
+use crate::limits::{READS_PER_GUARD, UNSENT_BYTES_MAX, UNSENT_EVENT_BYTES_MAX};
 use crate::proto::frame::FourLetterWord;
 use crate::proto::jute::Put;
 use crate::proto::opcode::OpCode;
@@ -128,6 +128,53 @@ fn a_client_that_takes_no_replies_gets_no_more_of_them() {
         replies += count;
     }
     assert!(world.clients[client].conn.wants_input(&world.shared));
+}
+
+#[test]
+fn replies_that_are_taken_in_pieces_come_whole_and_in_order() {
+    let mut world = World::new();
+    let client = world.session(4000);
+    world.ask(client, &[create("/a", &"x".repeat(100))]);
+    world.clients[client].is_stuck = true;
+    for round in 0..200 {
+        world.send(client, &[get("/a")]);
+        let client = &mut world.clients[client];
+        let unsent = client.conn.output();
+        let count = unsent.len().min(round * 7 % 400);
+        client.bytes.extend_from_slice(&unsent[..count]);
+        client.conn.sent(count);
+    }
+    assert!(!world.clients[client].conn.output().is_empty());
+    world.clients[client].is_stuck = false;
+    world.advance(client);
+    let lines = world.lines(client);
+    assert_eq!(lines.len(), 200);
+    for (xid, line) in (2..).zip(&lines) {
+        assert!(line.starts_with(&format!("{xid} @2 xxx")), "{line}");
+    }
+}
+
+#[test]
+fn a_client_that_takes_no_events_is_given_up() {
+    let mut world = World::new();
+    let (writer, client) = (world.session(4000), world.session(4000));
+    let path = format!("/{}", "x".repeat(500_000));
+    world.ask(client, &[watch_request(OpCode::AddWatch, "/", 1)]);
+    world.ask(writer, &[create(&path, "")]);
+    assert_eq!(world.lines(client).len(), 1);
+    world.clients[client].is_stuck = true;
+    let event_bytes = path.len() + 32;
+    for _ in 0..UNSENT_EVENT_BYTES_MAX / event_bytes {
+        world.ask(writer, &[set(&path, "", -1)]);
+        world.advance_once(client);
+    }
+    let unsent = |world: &World| world.clients[client].conn.output().len();
+    assert!(unsent(&world) > UNSENT_EVENT_BYTES_MAX - event_bytes);
+    assert!(!world.clients[client].conn.is_closing());
+    world.ask(writer, &[set(&path, "", -1)]);
+    world.advance_once(client);
+    assert_eq!(unsent(&world), 0);
+    assert!(world.clients[client].conn.is_closing());
 }
 
 #[test]

@@ -27,10 +27,12 @@ pub(super) fn mntr(out: &mut String, server: &dyn ServerView) -> fmt::Result {
 
     let gauges = server.gauges();
     put_gauges(out, &gauges)?;
-    if let Some(ensemble) = server.conf().ensemble {
+    let ensemble = server.conf().ensemble.filter(|_| role.mode != Mode::ReadOnly);
+    if let Some(ensemble) = ensemble {
         line(out, "quorum_size", ensemble.quorum_size)?;
     }
     put_role(out, &role, &gauges)?;
+    put_quotas(out, &gauges)?;
 
     let size = server.response_size();
     line(out, "last_client_response_size", size.last())?;
@@ -52,6 +54,7 @@ fn put_gauges(out: &mut String, gauges: &Gauges) -> fmt::Result {
     line(out, "watch_count", gauges.watch_count)?;
     line(out, "approximate_data_size", gauges.approximate_data_size)?;
     line(out, "global_sessions", gauges.global_sessions)?;
+    line(out, "local_sessions", gauges.local_sessions)?;
     line(out, "uptime", gauges.uptime_ms)?;
     line(
         out,
@@ -59,7 +62,30 @@ fn put_gauges(out: &mut String, gauges: &Gauges) -> fmt::Result {
         gauges.open_file_descriptor_count,
     )?;
     line(out, "max_file_descriptor_count", gauges.max_file_descriptor_count)?;
-    line(out, "auth_failed_count", gauges.auth_failed_count)
+    line(out, "auth_failed_count", gauges.auth_failed_count)?;
+    line(
+        out,
+        "connection_drop_probability",
+        double(gauges.connection_drop_probability),
+    )
+}
+
+fn put_quotas(out: &mut String, gauges: &Gauges) -> fmt::Result {
+    for (namespace, totals) in &gauges.quotas {
+        // A blank or a line end would break the form.
+        let namespace = namespace.replace(char::is_whitespace, "_");
+        for (name, value) in [
+            ("quota_count_limit_per_namespace", totals.count_limit),
+            ("quota_bytes_limit_per_namespace", totals.bytes_limit),
+            ("quota_count_usage_per_namespace", totals.count_used),
+            ("quota_bytes_usage_per_namespace", totals.bytes_used),
+        ] {
+            if let Some(value) = value {
+                line(out, &format!("{namespace}_{name}"), value)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What only one role has.
@@ -72,9 +98,13 @@ fn put_role(out: &mut String, role: &RoleStatus, gauges: &Gauges) -> fmt::Result
         (Mode::Observer, _) => line(
             out,
             "observer_master_id",
-            role.leader.map_or(-1, |leader| leader.0),
+            role.observer_master.or(role.leader).map_or(-1, |master| master.0),
         ),
-        (Mode::Standalone | Mode::Looking | Mode::Follower | Mode::Leader, _) => Ok(()),
+        (Mode::Follower, _) => match role.synced_observers {
+            Some(count) => line(out, "synced_observers", count),
+            None => Ok(()),
+        },
+        (Mode::Standalone | Mode::Looking | Mode::ReadOnly | Mode::Leader, _) => Ok(()),
     }
 }
 
@@ -92,10 +122,11 @@ fn put_leading(out: &mut String, leading: &LeadingStatus) -> fmt::Result {
     line(out, "max_proposal_size", max)
 }
 
-/// The part as a state of the peer (QuorumPeer.getPeerState); a server that is alone is no peer.
+/// The part as a state of the peer (QuorumPeer.getPeerState); a server that is alone is no peer, and one that
+/// is read-only does not say.
 fn peer_name(mode: Mode) -> Option<&'static str> {
     match mode {
-        Mode::Standalone => None,
+        Mode::Standalone | Mode::ReadOnly => None,
         Mode::Looking => Some("looking"),
         Mode::Leader => Some("leading"),
         Mode::Follower => Some("following"),
@@ -131,6 +162,19 @@ fn put_metric(out: &mut String, name: &str, metric: Metric<'_>) -> fmt::Result {
             });
             written
         }
+        Metric::CounterSet(set) => {
+            let mut written = Ok(());
+            set.each(&mut |key, counter| {
+                written = written.and_then(|()| {
+                    line(
+                        out,
+                        &format!("{}_{name}", key.replace(char::is_whitespace, "_")),
+                        counter.value(),
+                    )
+                });
+            });
+            written
+        }
     }
 }
 
@@ -155,10 +199,8 @@ fn line(out: &mut String, name: &str, value: impl fmt::Display) -> fmt::Result {
     writeln!(out, "zk_{name}\t{value}")
 }
 
-/// Gauges of what this server does not do: drop connections by chance, local sessions, TLS.
+/// Gauges of what this server does not do: TLS.
 const NOT_OFFERED: &[(&str, &str)] = &[
-    ("connection_drop_probability", "0.0"),
-    ("local_sessions", "0"),
     ("outstanding_tls_handshake", "0"),
     ("non_mtls_remote_conn_count", "0"),
     ("non_mtls_local_conn_count", "0"),

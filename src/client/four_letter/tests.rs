@@ -15,6 +15,8 @@ struct Sample {
     resets: Cell<(u32, u32)>,
     role: RoleStatus,
     ensemble: Option<EnsembleConf>,
+    quotas: BTreeMap<String, QuotaTotals>,
+    local_sessions: Option<Vec<(i64, Vec<SessionId>)>>,
 }
 
 const SESSION: SessionId = SessionId(0x0100_000f_d47f_0076);
@@ -55,6 +57,8 @@ fn sample() -> Sample {
         resets: Cell::default(),
         role: RoleStatus::default(),
         ensemble: None,
+        quotas: BTreeMap::new(),
+        local_sessions: None,
     }
 }
 
@@ -95,6 +99,7 @@ impl ServerView for Sample {
         Gauges {
             watch_count: 3,
             uptime_ms: 7508,
+            quotas: self.quotas.clone(),
             ..Gauges::default()
         }
     }
@@ -129,6 +134,10 @@ impl ServerView for Sample {
 
     fn session_buckets(&self) -> Vec<(i64, Vec<SessionId>)> {
         vec![(1_795_224_161_000, vec![SESSION])]
+    }
+
+    fn local_session_buckets(&self) -> Option<Vec<(i64, Vec<SessionId>)>> {
+        self.local_sessions.clone()
     }
 
     fn global_sessions(&self) -> Vec<(SessionId, i32)> {
@@ -312,6 +321,36 @@ fn monitoring_finds_every_name_that_it_knows() {
     ] {
         assert!(lines.contains(line), "{line}");
     }
+}
+
+#[test]
+fn quotas_are_shown_by_their_first_names() {
+    let mut server = sample();
+    let limited = QuotaTotals {
+        count_limit: Some(7),
+        bytes_limit: Some(-1),
+        ..QuotaTotals::default()
+    };
+    let used = QuotaTotals {
+        count_used: Some(3),
+        bytes_used: Some(10),
+        ..QuotaTotals::default()
+    };
+    server.quotas = [("app".to_owned(), limited), ("a\u{a0}b".to_owned(), used)].into();
+    server.metrics.quota_exceeded_error_per_namespace.add("app", 5);
+    let text = ask(&server, b"mntr");
+    let lines: BTreeSet<&str> = text
+        .lines()
+        .filter(|line| line.contains("_per_namespace"))
+        .collect();
+    let expected = [
+        "zk_app_quota_count_limit_per_namespace\t7",
+        "zk_app_quota_bytes_limit_per_namespace\t-1",
+        "zk_a_b_quota_count_usage_per_namespace\t3",
+        "zk_a_b_quota_bytes_usage_per_namespace\t10",
+        "zk_app_quota_exceeded_error_per_namespace\t5",
+    ];
+    assert_eq!(lines, expected.into());
 }
 
 #[test]

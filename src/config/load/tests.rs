@@ -1,4 +1,5 @@
 mod ensemble;
+mod throttle;
 mod values;
 
 use std::fs;
@@ -168,7 +169,7 @@ fn java_flags_give_way_to_the_file_but_for_java_properties() {
         ("SERVER_JVMFLAGS", flags),
         ("JVMFLAGS", "-Dzookeeper.snapCount=20"),
     ]);
-    assert_eq!(loaded.config.storage.snap_count, 20);
+    assert_eq!(loaded.config.storage.snap_count, Some(20));
     assert_eq!(loaded.config.client_port.max_cnxns, 6);
     assert_eq!(loaded.config.request.jute_max_buffer, 3_000);
     assert_eq!(loaded.config.session.tick_time_ms, 3_000);

@@ -12,9 +12,8 @@ struct Probe {
 
 impl Probe {
     fn new(me: i64, members: Members) -> Probe {
-        let is_observer = !members.is_participant(ServerId(me));
         Probe {
-            election: Election::new(ElectionConfig::new(ServerId(me), members, is_observer)),
+            election: Election::new(ElectionConfig::new(ServerId(me), Configs::new(members))),
             now: Millis(0),
             out: Vec::new(),
         }
@@ -67,6 +66,7 @@ fn vote(state: PeerState, leader: i64, round: i64) -> Notification {
         peer_epoch: 1,
         version: 2,
         config: None,
+        proposed: None,
     }
 }
 
@@ -246,7 +246,7 @@ fn a_server_without_weight_joins_whom_the_others_elect() {
 #[test]
 fn a_participant_that_is_in_no_list_follows() {
     let mut probe = Probe {
-        election: Election::new(ElectionConfig::new(ServerId(7), members_of(3, &[]), false)),
+        election: Election::new(ElectionConfig::new(ServerId(7), Configs::new(members_of(3, &[])))),
         now: Millis(0),
         out: Vec::new(),
     };
@@ -278,13 +278,13 @@ fn lists_that_differ_are_told_once_and_change_nothing() {
                 .all(|output| !matches!(output, Output::MembersDiffer { .. }))
         );
     }
-    assert_eq!(probe.election.verifier.voters().count(), 3);
+    assert_eq!(probe.election.config.configs.voters().len(), 3);
 }
 
 #[test]
 fn a_member_that_is_elsewhere_than_its_line_says_is_told_once() {
     let mut probe = Probe::looking();
-    let ours = probe.election.config.members.clone();
+    let ours = probe.election.config.configs.committed().members().clone();
     let mut theirs = ours.clone();
     let member = theirs.servers.get_mut(&ServerId(2)).unwrap();
     member.addresses[0].quorum_port += 1;
@@ -332,4 +332,109 @@ fn no_message_ends_the_process() {
     probe.hear(2, vote(Looking, 2, i64::MAX));
     assert_eq!(probe.election.vote().election_epoch, 1);
     probe.start();
+}
+
+/// One of three servers, or beside them, with the configuration of zxid 3, as `Probe::looking`.
+fn reconfigurable(me: i64, is_enabled: bool) -> (Probe, String) {
+    let text = "server.1=h1:1:2\nserver.2=h2:1:2\nserver.3=h3:1:2\nversion=3".to_owned();
+    let configs = Configs::new(Members::parse(&text).unwrap());
+    let text = String::from_utf8_lossy(configs.committed().text()).into_owned();
+    let mut config = ElectionConfig::new(ServerId(me), configs);
+    config.reconfig_enabled = is_enabled;
+    let mut probe = Probe {
+        election: Election::new(config),
+        now: Millis(0),
+        out: Vec::new(),
+    };
+    probe.start();
+    (probe, text)
+}
+
+/// Apache's servers drop such a vote. If it is needed nobody ever leads again: here of 1, 2 and 3 the servers
+/// 2 and 3 have seen that 1 and 4 are to follow them, and vote for 4.
+#[test]
+fn a_vote_for_a_stranger_is_explained_by_what_was_proposed() {
+    let next = |version: &str| format!("server.1=h1:1:2\nserver.4=h4:1:2\nversion={version}");
+    let adopted = |is_enabled, change: fn(&mut Notification)| {
+        let (mut probe, text) = reconfigurable(1, is_enabled);
+        let mut notification = Notification {
+            config: Some(text),
+            proposed: Some(next("7")),
+            ..vote(Looking, 4, 1)
+        };
+        change(&mut notification);
+        probe.hear(2, notification);
+        let is_adopted = |output: &Output| matches!(output, Output::ProposedConfig(it) if it.version() == 7);
+        probe.out.iter().any(is_adopted)
+    };
+    assert!(adopted(true, |_| {}));
+    assert!(!adopted(false, |_| {}));
+    // Of a history that is behind this one.
+    assert!(!adopted(true, |it| it.peer_epoch = 0));
+    assert!(!adopted(true, |it| it.zxid = Zxid(4)));
+    // It follows another configuration, or none is proposed.
+    assert!(!adopted(true, |it| it.config = Some("server.2=h2:1:2\nversion=2".into())));
+    assert!(!adopted(true, |it| it.proposed = None));
+    // It does not know the stranger either.
+    assert!(!adopted(true, |it| it.leader = ServerId(5)));
+    // A vote for somebody who is known needs no explanation.
+    assert!(!adopted(true, |it| it.leader = ServerId(3)));
+    let (mut probe, text) = reconfigurable(1, true);
+    probe.hear(
+        2,
+        Notification {
+            config: Some(text),
+            proposed: Some(next("5")),
+            ..vote(Looking, 4, 1)
+        },
+    );
+    let is_adopted = |output: &Output| matches!(output, Output::ProposedConfig(_));
+    // This history has passed it.
+    assert!(!probe.out.iter().any(is_adopted));
+}
+
+#[test]
+fn what_is_proposed_is_told_until_it_is_in_force() {
+    let (mut probe, text) = reconfigurable(1, true);
+    let told = |probe: &Probe| {
+        let body = probe.out.iter().find_map(|output| {
+            let Output::Notify { body, .. } = output else {
+                return None;
+            };
+            Some(body.clone())
+        });
+        let told = Notification::decode(&body.expect("it tells")).unwrap();
+        (told.config, told.proposed)
+    };
+    assert_eq!(told(&probe), (Some(text.clone()), None));
+    let mut configs = Configs::new(Members::parse(&text).unwrap());
+    let next = Config::parse(b"server.1=h1:1:2\nserver.4=h4:1:2\nversion=7").unwrap();
+    configs.propose(next.clone());
+    probe.input(Input::Configured(&configs));
+    let next_text = String::from_utf8_lossy(next.text()).into_owned();
+    assert_eq!(told(&probe), (Some(text), Some(next_text.clone())));
+    configs.commit(next);
+    probe.input(Input::Configured(&configs));
+    assert_eq!(told(&probe), (Some(next_text), None));
+}
+
+/// Who is to get a vote and has not heard of it votes for nobody, in a round of its own that no voter joins.
+#[test]
+fn who_is_to_get_a_vote_learns_of_it_from_a_voter() {
+    let hear = |me, round| {
+        let (mut probe, text) = reconfigurable(me, true);
+        let proposed = Some("server.1=h1:1:2\nserver.4=h4:1:2\nversion=7".to_owned());
+        let notification = Notification {
+            config: Some(text),
+            proposed,
+            ..vote(Looking, 2, round)
+        };
+        probe.hear(2, notification);
+        let is_adopted = |output: &Output| matches!(output, Output::ProposedConfig(_));
+        probe.out.iter().any(is_adopted)
+    };
+    for round in [0, 1, 9] {
+        assert!(hear(4, round), "{round}");
+        assert!(!hear(5, round) && !hear(1, round), "{round}");
+    }
 }

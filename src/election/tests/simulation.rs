@@ -62,7 +62,12 @@ impl Simulation {
                     self.check_winner(vote.leader);
                 }
                 Output::DialAll | Output::VoterLooking(_) => {}
-                Output::MembersDiffer { .. } | Output::AddressDiffers { .. } => panic!("all have one list"),
+                Output::MembersDiffer { .. }
+                | Output::AddressDiffers { .. }
+                | Output::NewerConfig(_)
+                | Output::ProposedConfig(_) => {
+                    panic!("all have one list")
+                }
             }
         }
     }
@@ -91,7 +96,7 @@ impl Simulation {
     }
 
     fn boot(&mut self, id: i64) {
-        let config = ElectionConfig::new(ServerId(id), self.members.clone(), false);
+        let config = ElectionConfig::new(ServerId(id), Configs::new(self.members.clone()));
         self.nodes.get_mut(&id).expect("a member").election = Some(Election::new(config));
         self.tell_links(id);
         self.look(id);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::proto::stat::{Stat, StatPersisted};
+use crate::tree::NodeKind;
 use ErrorCode::*;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -91,7 +92,18 @@ impl Model {
             return Err(SessionExpired);
         }
         match op {
-            Op::Create(_, path, data, acl, flags) => self.create(path, data, acl, *flags, caller),
+            Op::Create(op, path, data, acl, flags) => {
+                let kind = match (op, flags & 1) {
+                    (OpCode::CreateContainer, _) => NodeKind::Container,
+                    (_, 1) => NodeKind::Ephemeral(caller.session),
+                    (_, _) => NodeKind::Persistent,
+                };
+                self.create(path, data, acl, flags & 2 != 0, kind, caller)
+            }
+            Op::CreateTtl(path, flags, ttl) => {
+                let open = vec![Acl::world(perms::ALL)];
+                self.create(path, &None, &open, *flags == 6, NodeKind::Ttl(*ttl), caller)
+            }
             Op::Delete(path, version) => self.delete(path, *version, caller),
             Op::SetData(path, data, version) => {
                 let node = self.checked(path, perms::WRITE, caller)?;
@@ -115,7 +127,7 @@ impl Model {
                 expect_version(*version, node.stat.version)?;
                 Result::Ok(None)
             }
-            Op::CreateTtl(..) | Op::Multi(_) | Op::Close => unreachable!("not generated"),
+            Op::Multi(_) | Op::Close => unreachable!("not generated"),
         }
     }
 
@@ -124,7 +136,8 @@ impl Model {
         path: &str,
         data: &Option<Vec<u8>>,
         acl: &[Acl],
-        flags: i32,
+        is_sequential: bool,
+        kind: NodeKind,
         caller: &Caller<'_>,
     ) -> Outcome {
         path::validate_light(path)?;
@@ -133,14 +146,14 @@ impl Model {
         let parent = self.nodes.get(&parent_path).ok_or(NoNode)?;
         check_acl(parent, perms::CREATE, caller)?;
         let mut path = path.to_owned();
-        if flags & 2 != 0 {
+        if is_sequential {
             path += &format!("{:010}", parent.stat.cversion);
         }
         path::validate(&path)?;
         if self.nodes.contains_key(&path) {
             return Err(NodeExists);
         }
-        if parent.stat.ephemeral_owner != 0 {
+        if parent.stat.ephemeral_owner > 0 {
             return Err(NoChildrenForEphemerals);
         }
         let parent = self.nodes.get_mut(&parent_path).unwrap();
@@ -151,7 +164,7 @@ impl Model {
             mzxid: caller.zxid,
             ctime: caller.time,
             mtime: caller.time,
-            ephemeral_owner: if flags & 1 != 0 { caller.session.0 } else { 0 },
+            ephemeral_owner: kind.owner(),
             pzxid: caller.zxid,
             ..StatPersisted::default()
         };
@@ -173,6 +186,25 @@ impl Model {
         }
         self.remove(path, caller.zxid);
         Result::Ok(None)
+    }
+
+    /// The leader removes a container that had children, or a TTL node, if it may.
+    pub fn reap(&mut self, path: &str, zxid: Zxid, now: i64) -> bool {
+        let Some(node) = self.nodes.get(path) else {
+            return false;
+        };
+        let age = now - node.stat.mtime;
+        let owner = node.stat.ephemeral_owner;
+        let is_old = match owner {
+            i64::MIN => node.stat.cversion > 0,
+            0.. => false,
+            _ => age > owner & 0xff_ffff_ffff,
+        };
+        let may_go = is_old && self.children_count(path) == 0;
+        if may_go {
+            self.remove(path, zxid);
+        }
+        may_go
     }
 
     fn close(&mut self, caller: &Caller<'_>) {
@@ -217,7 +249,8 @@ impl Model {
             version: node.stat.version,
             cversion: node.stat.cversion * 2 - children_count,
             aversion: node.stat.aversion,
-            ephemeral_owner: node.stat.ephemeral_owner,
+            // Sessions of the tests have small numbers.
+            ephemeral_owner: node.stat.ephemeral_owner.max(0),
             data_length: node.data.as_ref().map_or(0, Vec::len) as i32,
             num_children: children_count,
             pzxid: node.stat.pzxid,
@@ -227,8 +260,7 @@ impl Model {
     /// All of it, computed anew.
     pub fn digest(&self) -> u64 {
         let share = |(path, node): (&String, &ModelNode)| {
-            let crc = digest::prefix_crc(path, node.data.as_deref());
-            u64::from(digest::node_digest(digest::is_counted(path), crc, &node.stat))
+            u64::from(digest::node_digest(path, node.data.as_deref(), &node.stat))
         };
         self.nodes.iter().map(share).sum()
     }

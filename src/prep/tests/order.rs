@@ -90,7 +90,10 @@ fn of_create() {
         (3, ttl(0, 5), BadArguments),
         (3, ttl(4, -1), BadArguments),
         (3, container("bad", 8), BadArguments),
-        (3, container("bad", 0), Unimplemented),
+        (3, container("bad", 0), SessionExpired),
+        (3, container("bad", 5), Unimplemented),
+        (2, container("bad", 1), BadArguments),
+        (2, container("/eph/x", 0), NoChildrenForEphemerals),
         (3, create_bad("bad"), SessionExpired),
         (3, create("bad", 1), SessionExpired),
         (3, create("/new", 4), SessionExpired),
@@ -178,43 +181,152 @@ fn of_set_acl() {
     ]);
 }
 
-#[test]
-fn of_modes_with_a_time_to_live_where_extended_types_are_on() {
+fn with_extended_types() -> Server {
     let mut config = config();
     config.extended_types = true;
-    let mut server = Server::with(DataTree::new(1), config);
+    Server::with(DataTree::new(1), config)
+}
+
+#[test]
+fn of_modes_with_a_time_to_live_where_extended_types_are_on() {
+    let mut server = with_extended_types();
     let ttl = |flags, ttl| Op::CreateTtl("/t".into(), flags, ttl);
+    let container = |flags| Op::Create(OpCode::CreateContainer, "/t".into(), None, open(), flags);
     for (op, expected) in [
         (create("/t", 5), BadArguments),
+        (create("/t", 6), BadArguments),
+        (container(5), BadArguments),
         (ttl(5, 0), BadArguments),
         (ttl(6, -1), BadArguments),
         (ttl(5, 1 << 40), BadArguments),
-        (ttl(5, (1 << 40) - 1), Unimplemented),
+        (ttl(7, 5), BadArguments),
         (ttl(0, 5), BadArguments),
+        (ttl(4, -1), BadArguments),
+        (Op::CreateTtl("bad".into(), 5, 1), BadArguments),
     ] {
         assert_eq!(server.submit(&op).1, Some(expected), "{op:?}");
     }
+    assert_eq!(server.submit(&ttl(5, (1 << 40) - 1)).1, None);
+    assert_eq!(server.submit(&ttl(5, 1)).1, Some(NodeExists));
+}
+
+/// Creates nodes with a request each and tells their kinds, codes of transactions and shown owners.
+fn created(server: &mut Server, op: &Op) -> (String, NodeKind, i32, i64) {
+    let (encoded, error) = server.submit(op);
+    assert_eq!(error, None, "{op:?}");
+    let mut txn = txn_of(&encoded).1;
+    if let Txn::Multi(txns) = &mut txn {
+        txn = txns.remove(0);
+    }
+    let code = txn.code();
+    let path = created_path(&txn);
+    server.apply(&encoded);
+    server.prep.applied(server.zxid);
+    let node = server.tree.lookup(&path).unwrap();
+    (path.clone(), node.kind(), code, node.stat().ephemeral_owner)
+}
+
+#[test]
+fn opcodes_and_flags_make_containers_and_ttl_nodes() {
+    let mut server = with_extended_types();
+    let session = server.session;
+    let container = |flags| Op::Create(OpCode::CreateContainer, "/c".into(), None, open(), flags);
+    let ttl = |flags| Op::CreateTtl("/t".into(), flags, 77);
+    let in_multi = |op| Op::Multi(vec![op]);
+    for (op, path, kind, code) in [
+        (create("/alone", 4), "/alone", NodeKind::Persistent, 1),
+        (container(4), "/c", NodeKind::Container, 19),
+        (container(2), "/c0000000002", NodeKind::Container, 19),
+        (container(3), "/c0000000003", NodeKind::Container, 19),
+        (ttl(5), "/t", NodeKind::Ttl(77), 21),
+        (ttl(6), "/t0000000005", NodeKind::Ttl(77), 21),
+        (in_multi(create("/m4", 4)), "/m4", NodeKind::Container, 19),
+        (in_multi(ttl(4)), "/t", NodeKind::Container, 19),
+        (in_multi(ttl(6)), "/t0000000008", NodeKind::Ttl(77), 21),
+        (in_multi(ttl(2)), "/t0000000009", NodeKind::Persistent, 1),
+        (in_multi(ttl(1)), "/t", NodeKind::Ephemeral(session), 1),
+        (in_multi(container(0)), "/c", NodeKind::Container, 19),
+        (in_multi(container(3)), "/c0000000012", NodeKind::Container, 19),
+    ] {
+        for taken in ["/t", "/c"] {
+            if path == taken && server.tree.lookup(taken).is_some() {
+                let version = server.zxid;
+                assert_eq!(server.run(&delete(taken)), Ok, "{version:?}");
+            }
+        }
+        let owner = match kind {
+            NodeKind::Ephemeral(session) => session.0,
+            NodeKind::Persistent | NodeKind::Container | NodeKind::Ttl(_) => 0,
+        };
+        let expected = (path.to_owned(), kind, code, owner);
+        assert_eq!(created(&mut server, &op), expected, "{op:?}");
+    }
+    assert_eq!(server.run(&create("/m4/child", 1)), Ok);
+    assert_eq!(server.run(&create("/t0000000008/child", 0)), Ok);
 }
 
 #[test]
 fn modes_differ_within_a_multi() {
     let mut server = Server::new();
-    assert_eq!(server.run(&create("/alone", 4)), Ok);
-    let kind = server.tree.lookup("/alone").map(|node| node.kind());
-    assert_eq!(kind, Some(NodeKind::Persistent));
     let mut one = |op: Op| server.run(&Op::Multi(vec![op]));
     let ttl = |path: &str, flags, ttl| Op::CreateTtl(path.into(), flags, ttl);
-    assert_eq!(one(create("/m4", 4)), Unimplemented);
-    assert_eq!(one(ttl("/t4", 4, 5)), Unimplemented);
+    assert_eq!(one(create("/m4", 4)), Ok);
+    assert_eq!(one(ttl("/t4", 4, 5)), Ok);
     assert_eq!(one(ttl("/t5", 5, 5)), Unimplemented);
     assert_eq!(one(ttl("/t9", 9, 5)), BadArguments);
     assert_eq!(one(ttl("/t0", 0, 5)), Ok);
     assert_eq!(one(ttl("/t2-", 2, -5)), Ok);
-    let (encoded, _) = server.submit(&Op::Multi(vec![ttl("/t", 0, 5)]));
-    let Txn::Multi(txns) = txn_of(&encoded).1 else {
-        panic!("not a multi")
+    let mut server = with_extended_types();
+    assert_eq!(server.run(&Op::Multi(vec![ttl("/t5", 5, 0)])), BadArguments);
+}
+
+#[test]
+fn a_container_goes_only_while_its_time_is_over() {
+    let mut server = with_extended_types();
+    let lifetimes = |wall_ms| Lifetimes {
+        never_used_max_ms: 0,
+        wall_ms,
     };
-    assert_eq!(txns[0].code(), 1);
+    let container = Op::Create(OpCode::CreateContainer, "/c".into(), None, open(), 4);
+    for op in [container, create("/c/x", 0), Op::CreateTtl("/t".into(), 5, 10)] {
+        assert_eq!(server.run(&op), Ok, "{op:?}");
+    }
+    let reap = |server: &mut Server, path: &str, wall_ms| {
+        let zxid = server.zxid.next();
+        let prepared =
+            server
+                .prep
+                .prepare_delete_container(&server.tree, path, &lifetimes(wall_ms), zxid, wall_ms);
+        prepared.map(|(encoded, header)| {
+            server.zxid = header.zxid;
+            encoded
+        })
+    };
+    let written = server.tree.lookup("/t").unwrap().stat().mtime;
+    assert_eq!(reap(&mut server, "/missing", written), None);
+    assert_eq!(reap(&mut server, "/c", written), None, "has a child");
+    assert_eq!(reap(&mut server, "/c/x", written), None, "persistent");
+    assert_eq!(reap(&mut server, "/t", written + 10), None, "not yet");
+    // What is under way counts: the child goes, and another one comes.
+    server.submit(&delete("/c/x"));
+    assert!(reap(&mut server, "/c", written).is_some(), "empty in a moment");
+    assert_eq!(reap(&mut server, "/c", written), None, "gone in a moment");
+    assert_eq!(server.submit(&create("/c/y", 0)).1, Some(NoNode));
+    server.submit(&create("/t/y", 0));
+    assert_eq!(
+        reap(&mut server, "/t", written + 11),
+        None,
+        "has a child in a moment"
+    );
+    server.submit(&delete("/t/y"));
+    let encoded = reap(&mut server, "/t", written + 11).unwrap();
+    let (header, txn, digest) = txn_of(&encoded);
+    assert_eq!(
+        (header.client_id, header.cxid, header.code),
+        (SessionId(0), 0, 20)
+    );
+    assert_eq!(txn, Txn::DeleteContainer { path: "/t".into() });
+    assert!(digest.is_some());
 }
 
 #[test]

@@ -123,11 +123,22 @@ impl Generator {
 
     fn simple(&mut self, with_check: bool) -> Op {
         match self.below(16) {
-            0..7 => {
+            0..5 => {
                 let code = self.pick(&[OpCode::Create, OpCode::Create2]);
                 let flags = self.pick(&[0, 0, 0, 1, 1, 2, 3]);
                 Op::Create(code, self.path(), self.data(), self.acl(), flags)
             }
+            5 => {
+                let flags = self.pick(&[0, 2]);
+                Op::Create(
+                    OpCode::CreateContainer,
+                    self.path(),
+                    self.data(),
+                    self.acl(),
+                    flags,
+                )
+            }
+            6 => Op::CreateTtl(self.path(), self.pick(&[5, 6]), 1 + self.below(40) as i64),
             7..11 => Op::Delete(self.path(), self.version()),
             11 if with_check => Op::Check(self.path(), self.version()),
             _ => Op::SetData(self.path(), self.data(), self.version()),
@@ -157,13 +168,21 @@ fn run_stream(seed: u64) -> usize {
     let mut generator = Generator {
         prng: Prng::new(seed),
     };
-    let mut server = Server::new();
+    let config = PrepConfig {
+        extended_types: true,
+        ..config()
+    };
+    let mut server = Server::with(DataTree::new(1), config);
     let mut model = Model::new();
     let mut pending = VecDeque::new();
     let mut accepted = 0;
     let window = 1 + generator.below(12);
     for _ in 0..REQUESTS {
-        let expected = submit(&mut generator, &mut server, &mut model);
+        let expected = match generator.below(12) {
+            0 => reap(&mut generator, &mut server, &mut model),
+            _ => Some(submit(&mut generator, &mut server, &mut model)),
+        };
+        let Some(expected) = expected else { continue };
         accepted += usize::from(expected.outcomes.iter().all(Result::is_ok));
         pending.push_back(expected);
         while pending.len() as u64 > generator.below(window) {
@@ -210,6 +229,27 @@ fn submit(generator: &mut Generator, server: &mut Server, model: &mut Model) -> 
         outcomes,
         digest: model.digest(),
     }
+}
+
+/// The leader looks at a node.
+fn reap(generator: &mut Generator, server: &mut Server, model: &mut Model) -> Option<Expected> {
+    let (path, zxid) = (generator.path(), server.zxid.next());
+    let lifetimes = Lifetimes {
+        never_used_max_ms: 0,
+        wall_ms: TIME + zxid.0,
+    };
+    let Server { prep, tree, .. } = server;
+    let prepared = prep.prepare_delete_container(tree, &path, &lifetimes, zxid, TIME + zxid.0);
+    let is_gone = model.reap(&path, zxid, TIME + zxid.0);
+    assert_eq!(prepared.is_some(), is_gone, "{path}");
+    let (encoded, _) = prepared?;
+    server.zxid = zxid;
+    Some(Expected {
+        encoded,
+        op: Op::Delete(path, -1),
+        outcomes: vec![Ok(None)],
+        digest: model.digest(),
+    })
 }
 
 fn apply(server: &mut Server, expected: &Expected) {

@@ -8,9 +8,14 @@
 use super::world::{disk, ensemble as world, setup};
 
 mod damage;
+mod early_acl;
 mod handing_over;
 mod known_bugs;
+mod local_sessions;
 mod moves;
+mod observer_masters;
+mod read_only;
+mod reconfig;
 mod role_ends;
 mod serving;
 mod syncing;

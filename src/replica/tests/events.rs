@@ -6,6 +6,11 @@ use crate::proto::acl::{Acl, Id, perms};
 use crate::proto::jute::Put;
 use crate::proto::opcode::OpCode;
 
+/// A persistent watch, or a recursive one.
+fn add_watch(path: &str, mode: i32) -> Ask {
+    watch_request(OpCode::AddWatch, path, mode)
+}
+
 #[test]
 fn an_event_comes_before_a_reply_that_shows_the_change() {
     let mut world = World::new();
@@ -124,6 +129,78 @@ fn cve_2024_23944_who_may_not_read_a_node_is_told_nothing_about_it() {
 }
 
 #[test]
+fn persistent_watches_see_what_comes_and_goes_in_one_transaction() {
+    let mut world = World::new();
+    let (writer, persistent, recursive) = (world.session(4000), world.session(4000), world.session(4000));
+    assert_eq!(world.ask(persistent, &[add_watch("/a", 0)]), ["1 @3"]);
+    assert_eq!(world.ask(recursive, &[add_watch("/", 1)]), ["1 @3"]);
+    let ops = [
+        create("/a", ""),
+        create("/a/b", ""),
+        set("/a/b", "x", -1),
+        delete("/a/b", -1),
+        delete("/a", -1),
+        create("/a", ""),
+    ];
+    world.ask(writer, &[multi(&ops)]);
+    let expected = [
+        "@4 created /a",
+        "@4 children /a",
+        "@4 children /a",
+        "@4 deleted /a",
+        "@4 created /a",
+    ];
+    assert_eq!(world.lines(persistent), expected);
+    let expected = [
+        "@4 created /a",
+        "@4 created /a/b",
+        "@4 changed /a/b",
+        "@4 deleted /a/b",
+        "@4 deleted /a",
+        "@4 created /a",
+    ];
+    assert_eq!(world.lines(recursive), expected);
+    // Both on one connection: each change is told once.
+    world.ask(recursive, &[add_watch("/a", 0)]);
+    world.ask(writer, &[create("/a/b", "")]);
+    assert_eq!(world.lines(persistent), ["@5 children /a"]);
+    assert_eq!(world.lines(recursive), ["@5 created /a/b", "@5 children /a"]);
+}
+
+#[test]
+fn cve_2024_23944_a_recursive_watch_shows_only_what_its_client_may_read() {
+    let mut world = World::new();
+    let (owner, stranger) = (world.session(4000), world.session(4000));
+    world.ask(owner, &[auth("digest", "o:p"), create("/open", "")]);
+    let own = Acl {
+        perms: perms::ALL,
+        id: Id {
+            scheme: "auth".into(),
+            id: String::new(),
+        },
+    };
+    for at in [owner, stranger] {
+        world.ask(at, &[add_watch("/", 1), add_watch("/open/secret", 0)]);
+    }
+    let asks = [
+        create_for("/open/secret", &[own]),
+        create("/open/secret/in", ""),
+        set("/open/secret", "", -1),
+        delete("/open/secret/in", -1),
+        delete("/open/secret", -1),
+        set("/open", "", -1),
+    ];
+    world.ask(owner, &asks);
+    // What is below may be seen by all, and is.
+    let expected = [
+        "@5 created /open/secret/in",
+        "@7 deleted /open/secret/in",
+        "@9 changed /open",
+    ];
+    assert_eq!(world.lines(stranger), expected);
+}
+
+#[test]
 fn watches_go_with_their_connection() {
     let mut world = World::new();
     let (writer, client) = (world.session(4000), world.session(4000));
@@ -145,6 +222,33 @@ fn watches_go_with_their_connection() {
     });
     assert_eq!(world.ask(again, &[rewatch]), ["@-1 changed /a", "1 @4"]);
     assert_eq!(world.shared.watches.count(), 1);
+}
+
+#[test]
+fn persistent_watches_are_asked_for_again_on_a_new_connection() {
+    let mut world = World::new();
+    let (writer, client) = (world.session(4000), world.session(4000));
+    world.ask(client, &[add_watch("/a", 0), add_watch("/", 1)]);
+    assert_eq!(world.shared.watches.count(), 3);
+    let again = world.renewal(client, 4000);
+    world.lines(again);
+    assert_eq!(world.shared.watches.count(), 0);
+    world.ask(writer, &[create("/a", "")]);
+    let rewatch = Ask::new(OpCode::SetWatches2, |out| {
+        out.put_long(2);
+        (0..3).for_each(|_| out.put_count(0));
+        for path in ["/a", "/"] {
+            out.put_count(1);
+            out.put_string(path);
+        }
+    });
+    assert_eq!(
+        world.ask(again, &[rewatch]),
+        ["1 @3"],
+        "what was missed is not told"
+    );
+    world.ask(writer, &[create("/a/b", "")]);
+    assert_eq!(world.lines(again), ["@4 created /a/b", "@4 children /a"]);
 }
 
 #[test]

@@ -164,18 +164,6 @@ fn a_refused_operation_closes_the_connection_behind_the_earlier_replies() {
 }
 
 #[test]
-fn operations_of_other_versions_are_refused_one_by_one() {
-    let mut world = World::new();
-    let client = world.session(4000);
-    let other = |op| Ask::new(op, |_| {});
-    let lines = world.ask(
-        client,
-        &[other(OpCode::AddWatch), other(OpCode::SetWatches2), ping()],
-    );
-    assert_eq!(lines, ["1 @1 error -6", "2 @1 error -6", "-2 @1"]);
-}
-
-#[test]
 fn credentials_count_for_the_requests_behind_them_and_no_others() {
     let mut world = World::new();
     let client = world.session(4000);

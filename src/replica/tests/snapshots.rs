@@ -1,11 +1,15 @@
 //! When snapshots are due, and in which order the log and the snapshot thread hear of it.
 
 use super::harness::{Limits, World};
+use super::world::configs::replica_config;
 use super::world::frames::*;
+use crate::ids::ServerId;
+use crate::prng::Prng;
+use crate::replica::snapshots::{LOG_BYTES_MIN, SnapshotSchedule};
 
 fn small() -> World {
     World::with(Limits {
-        snap_count: 10,
+        snap_count: Some(10),
         ..Limits::default()
     })
 }
@@ -79,4 +83,22 @@ fn a_snapshot_shows_the_tree_as_it_was_when_it_became_due() {
         ],
     );
     assert_eq!(world.end_snapshot(), untouched);
+}
+
+#[test]
+fn without_a_snap_count_a_snapshot_is_due_when_the_log_has_grown_by_as_much_as_the_tree_has() {
+    let limits = Limits {
+        snap_count: None,
+        ..Limits::default()
+    };
+    let config = replica_config(ServerId(1), &limits);
+    for seed in 0..50 {
+        for (tree_bytes, least) in [(100, LOG_BYTES_MIN), (40 << 20, 40 << 20)] {
+            let mut schedule = SnapshotSchedule::new(&config, tree_bytes, Prng::new(seed));
+            schedule.add(1_000_000, least + least / 2 - 1);
+            assert!(!schedule.is_due(), "a tree of {tree_bytes}");
+            schedule.add(1, least / 2 + 1);
+            assert!(schedule.is_due(), "a tree of {tree_bytes}");
+        }
+    }
 }

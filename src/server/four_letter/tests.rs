@@ -1,8 +1,8 @@
 use std::path::PathBuf;
 
 use super::*;
-use crate::config::server_config::QuorumServer;
-use crate::ids::{ServerId, Zxid};
+use crate::config::ServerConfig;
+use crate::ids::Zxid;
 use crate::proto::txn::{Txn, TxnHeader};
 use crate::session::tracker::SessionTracker;
 use crate::tree::DataTree;
@@ -13,10 +13,12 @@ fn answers() -> FourLetterAnswers {
     FourLetterAnswers {
         whitelist: Whitelist::All,
         conf: Conf::default(),
+        in_force: InForce::new(&ServerConfig::default()),
         dirs: (PathBuf::new(), PathBuf::new()),
         shared: Arc::new(shared),
         clock: Clock::start(),
         started: Millis(0),
+        has_local_sessions: false,
     }
 }
 
@@ -95,47 +97,4 @@ fn sessions_of_the_ensemble_come_with_their_timeouts() {
     let text = ask(&answers, b"dump");
     let expected = "SessionTracker dump:\nGlobal Sessions(2):\n0x1f\t4000ms\n0x20\t6000ms\nephemeral";
     assert!(text.starts_with(expected), "{text}");
-}
-
-#[test]
-fn the_own_line_gives_ports_and_part() {
-    let address = |host: &str, quorum_port, election_port| QuorumAddress {
-        host: host.into(),
-        quorum_port,
-        election_port,
-    };
-    let server = |addresses, learner_type| QuorumServer {
-        addresses,
-        learner_type,
-        client_address: None,
-    };
-    let mut config = EnsembleConfig {
-        my_id: Some(ServerId(4)),
-        init_limit_ticks: Some(10),
-        sync_limit_ticks: Some(5),
-        ..EnsembleConfig::default()
-    };
-    assert_eq!(ensemble_conf(&config), None, "alone");
-    for id in 1..=3 {
-        let line = server(vec![address("h", 2888, 3888)], LearnerType::Participant);
-        config.servers.insert(ServerId(id), line);
-    }
-    let addresses = vec![address("a", 1, 2), address("b", 3, 4)];
-    let own = server(addresses, LearnerType::Observer);
-    config.servers.insert(ServerId(4), own);
-    let expected = EnsembleConf {
-        init_limit: 10,
-        sync_limit: 5,
-        election_ports: vec![2, 4],
-        quorum_ports: vec![1, 3],
-        is_observer: true,
-        quorum_size: 3,
-        membership: "server.1=h:2888:3888:participant\nserver.2=h:2888:3888:participant\n\
-                     server.3=h:2888:3888:participant\nserver.4=a:1:2|b:3:4:observer\nversion=0"
-            .into(),
-    };
-    assert_eq!(ensemble_conf(&config), Some(expected));
-    config.my_id = Some(ServerId(1));
-    let conf = ensemble_conf(&config).unwrap();
-    assert_eq!((conf.election_ports, conf.is_observer), (vec![3888], false));
 }

@@ -8,6 +8,7 @@ use super::*;
 use crate::election::{Election, ElectionConfig, Input, Output, Vote};
 use crate::ids::Zxid;
 use crate::proto::vote::PeerState;
+use crate::quorum::configs::Configs;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -36,6 +37,7 @@ fn config(me: i64, members: &Members) -> PeerElectionConfig {
     PeerElectionConfig {
         me: ServerId(me),
         members: members.clone(),
+        admits_strangers: false,
         listen: Vec::new(),
         connect_timeout: Duration::from_secs(5),
         handshake_timeout: Duration::from_secs(10),
@@ -59,7 +61,7 @@ struct Node {
 
 fn node(me: i64, members: &Members, listener: TcpListener, finalize_wait_ms: u64) -> Node {
     let (mesh, mut events) = mesh(config(me, members), listener);
-    let mut election_config = ElectionConfig::new(ServerId(me), members.clone(), false);
+    let mut election_config = ElectionConfig::new(ServerId(me), Configs::new(members.clone()));
     election_config.finalize_wait_ms = finalize_wait_ms;
     let mut election = Election::new(election_config);
     let (look, mut looks) = unbounded_channel();
@@ -99,6 +101,8 @@ fn node(me: i64, members: &Members, listener: TcpListener, finalize_wait_ms: u64
                     Output::Decided { .. }
                     | Output::VoterLooking(_)
                     | Output::AddressDiffers { .. }
+                    | Output::NewerConfig(_)
+                    | Output::ProposedConfig(_)
                     | Output::MembersDiffer { .. } => {}
                 }
             }

@@ -11,22 +11,25 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::Driver;
 use super::link::{self, Peer};
 use super::links::Role;
+use super::{Driver, Port};
 use crate::ids::ServerId;
 use crate::proto::quorum::{PacketType, QuorumPacket};
 use crate::server::listen::peer_listener;
 
 /// Accepts on one of the addresses until the task is aborted, however long the address cannot be had.
-pub(super) async fn listen(driver: Arc<Driver>, role: Role, host: String, port: u16) {
+pub(super) async fn listen(driver: Arc<Driver>, role: Role, kind: Port, host: String, port: u16) {
     let shown = if host.is_empty() { "every interface" } else { &host };
     let mut is_failing = false;
     loop {
         let bound = peer_listener(&host, port).await;
         match bound.and_then(|listener| Ok((listener.local_addr()?, listener))) {
             Ok((address, listener)) => {
-                tracing::info!("listening for learners on {address}");
+                match kind {
+                    Port::Quorum => tracing::info!("listening for learners on {address}"),
+                    Port::ObserverMaster => tracing::info!("listening for observers on {address}"),
+                }
                 driver
                     .local_addrs
                     .send_modify(|addresses| addresses.push(address));
@@ -34,7 +37,10 @@ pub(super) async fn listen(driver: Arc<Driver>, role: Role, host: String, port: 
             }
             Err(error) => {
                 if !is_failing {
-                    warn_of_deafness(driver.config.me, shown, port, &error);
+                    match kind {
+                        Port::Quorum => warn_of_deafness(driver.config.me, shown, port, &error),
+                        Port::ObserverMaster => warn_of_absence(shown, port, &error),
+                    }
                 }
                 is_failing = true;
                 sleep(BIND_PAUSE).await;
@@ -49,6 +55,13 @@ fn warn_of_deafness(me: ServerId, host: &str, port: u16, error: &io::Error) {
          is tried again each second. Another process may use the port, or the server.{} line does not name \
          this machine (quorumListenOnAllIPs=true listens on every interface)",
         me.0
+    );
+}
+
+fn warn_of_absence(host: &str, port: u16, error: &io::Error) {
+    tracing::error!(
+        "cannot listen on {host}, observerMasterPort {port}: {error}. Observers can learn from other \
+         followers only meanwhile; it is tried again each second. Another process may use the port"
     );
 }
 

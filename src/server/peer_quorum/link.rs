@@ -26,6 +26,8 @@ pub(super) enum Peer {
     Learner(SocketAddr),
     /// The leader, which this server connected to.
     Leader(ServerId, SocketAddr),
+    /// Likewise, a follower that stands for it.
+    Master(ServerId, SocketAddr),
 }
 
 impl fmt::Display for Peer {
@@ -33,6 +35,9 @@ impl fmt::Display for Peer {
         match self {
             Peer::Learner(address) => write!(f, "from a learner at {address}"),
             Peer::Leader(server, address) => write!(f, "to server {}, the leader, at {address}", server.0),
+            Peer::Master(server, address) => {
+                write!(f, "to server {}, an observer master, at {address}", server.0)
+            }
         }
     }
 }

@@ -52,10 +52,10 @@ pub(super) async fn run(
     }
 }
 
-/// An image comes only from a leader; on other links the packet means nothing here.
+/// An image comes only from a leader or who stands for it; on other links the packet means nothing here.
 fn begins_image(packet: &QuorumPacket, peer: Peer) -> bool {
     match peer {
-        Peer::Leader(..) => packet.kind == PacketType::Snap,
+        Peer::Leader(..) | Peer::Master(..) => packet.kind == PacketType::Snap,
         Peer::Learner(_) => false,
     }
 }

@@ -14,6 +14,7 @@ use crate::storage::snapshot_stream;
 use crate::tree::SnapshotCursor;
 
 mod images;
+mod masters;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const LONG: Duration = Duration::from_secs(600);
@@ -29,6 +30,8 @@ fn config() -> PeerQuorumConfig {
         me: ServerId(1),
         members: Members::default(),
         listen: vec![("127.0.0.1".to_owned(), 0)],
+        listen_for_observers: vec![("127.0.0.1".to_owned(), 0)],
+        observer_master_port: None,
         connect_timeout: LONG,
         hello_timeout: LONG,
         stall_timeout: LONG,

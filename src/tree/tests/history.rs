@@ -64,7 +64,55 @@ fn any_path() -> impl Strategy<Value = Cow<'static, str>> {
         "/zookeeper/x",
         "/..",
     ];
-    prop_oneof![8 => proper, 1 => prop::sample::select(odd.map(Cow::from).to_vec())]
+    prop_oneof![
+        8 => proper,
+        1 => prop::sample::select(odd.map(Cow::from).to_vec()),
+        1 => quota_path(),
+    ]
+}
+
+/// Nodes of quotas and those on the way to them, and a quota that counts the others.
+fn quota_path() -> impl Strategy<Value = Cow<'static, str>> {
+    let paths = [
+        "/zookeeper/quota/a",
+        "/zookeeper/quota/a/zookeeper_limits",
+        "/zookeeper/quota/a/zookeeper_stats",
+        "/zookeeper/quota/a/b",
+        "/zookeeper/quota/a/b/zookeeper_limits",
+        "/zookeeper/quota/a/b/zookeeper_stats",
+        "/zookeeper/quota/zookeeper",
+        "/zookeeper/quota/zookeeper/zookeeper_limits",
+        "/zookeeper/quota/zookeeper/zookeeper_stats",
+        "/zookeeper/quota/zookeeper_limits",
+        "/zookeeper/quota/zookeeper_stats",
+        "/zookeeper/quotas",
+        "/zookeeper/quotas/zookeeper_limits",
+    ];
+    prop::sample::select(paths.map(Cow::from).to_vec())
+}
+
+/// Creates, deletes and writes below quotas, and of quotas.
+fn quota_txn() -> impl Strategy<Value = Txn<'static>> {
+    let below = || {
+        let paths = ["/a", "/a/b", "/a/b/c", "/a/d", "/b"];
+        prop_oneof![2 => prop::sample::select(paths.map(Cow::from).to_vec()), 3 => quota_path()]
+    };
+    let create = (below(), any::<u16>()).prop_map(|(path, choice)| {
+        Txn::Create(CreateTxn {
+            kind: CreateKind::Plain,
+            path,
+            data: data(choice),
+            acl: acl(3),
+            ephemeral: false,
+            parent_cversion: -1,
+        })
+    });
+    prop_oneof![
+        6 => create,
+        1 => below().prop_map(|path| Txn::Delete { path }),
+        3 => (below(), any::<u16>(), any_version())
+            .prop_map(|(path, d, version)| Txn::SetData { path, data: data(d), version }),
+    ]
 }
 
 fn any_version() -> impl Strategy<Value = i32> {
@@ -258,6 +306,20 @@ proptest! {
         for step in &steps {
             apply(&mut tree, &mut model, step);
             model.assert_equals(&tree);
+        }
+    }
+
+    #[test]
+    fn quotas_count_what_is_there(steps in vec((quota_txn(), any::<bool>()), 1..120)) {
+        let (mut tree, mut model) = (DataTree::new(7), Model::new());
+        for (n, (txn, is_reloaded)) in steps.into_iter().enumerate() {
+            apply(&mut tree, &mut model, &(header(1, n as i64 + 1, 5, &txn), txn));
+            model.assert_equals(&tree);
+            if is_reloaded && n % 8 == 0 {
+                tree.set_up_quotas();
+                model.reload();
+                model.assert_equals(&tree);
+            }
         }
     }
 

@@ -25,6 +25,12 @@ pub(super) struct Model {
     pub(super) sessions: BTreeMap<SessionId, i32>,
     pub(super) zxid: Zxid,
     pub(super) events: Vec<Event>,
+    /// Paths that have limits.
+    pub(super) quotas: BTreeSet<String>,
+}
+
+fn stats_path(quota: &str) -> String {
+    format!("/zookeeper/quota{quota}/zookeeper_stats")
 }
 
 pub(super) fn parent_of(path: &str) -> &str {
@@ -52,6 +58,7 @@ impl Model {
             sessions: BTreeMap::new(),
             zxid: Zxid(0),
             events: vec![],
+            quotas: BTreeSet::new(),
         }
     }
 
@@ -138,23 +145,27 @@ impl Model {
             Txn::Error(code) => bare(ErrorCode::from_code(*code).unwrap_or(ErrorCode::RuntimeInconsistency)),
             Txn::Create(create) => {
                 let error = self.create(header, create);
-                if error == ErrorCode::Ok {
-                    done_at(self, &create.path)
-                } else {
-                    bare(error)
+                if error != ErrorCode::Ok {
+                    return bare(error);
                 }
+                let done = done_at(self, &create.path);
+                self.count_created(&create.path, create.data.map_or(0, <[u8]>::len));
+                done
             }
             Txn::Delete { path } | Txn::DeleteContainer { path } => bare(self.delete(header, path)),
             Txn::SetData { path, data, version } | Txn::Reconfig { path, data, version } => {
                 let Some(node) = self.nodes.get_mut(&key(path)) else {
                     return bare(ErrorCode::NoNode);
                 };
+                let before = node.data.as_ref().map_or(0, Vec::len) as i64;
                 node.data = data.map(<[u8]>::to_vec);
                 (node.stat.version, node.stat.mzxid, node.stat.mtime) = (*version, header.zxid, header.time);
                 let shown = if path.is_empty() { "/" } else { &**path };
                 self.events
                     .push((ChangeKind::DataChanged, shown.into(), node.acl.clone(), None));
-                done_at(self, &key(path))
+                let done = done_at(self, &key(path));
+                self.charge(path, data.map_or(0, <[u8]>::len) as i64 - before, 0);
+                done
             }
             Txn::SetAcl { path, acl, version } => {
                 let Some(node) = self.nodes.get_mut(&key(path)) else {
@@ -254,10 +265,79 @@ impl Model {
         for path in self.below(path).into_iter().rev().chain([path.to_string()]) {
             let parent_acl = self.nodes[parent_of(&path)].acl.clone();
             let node = self.nodes.remove(&path).unwrap();
+            let limited = path.strip_suffix("/zookeeper_limits");
+            if let Some(limited) = limited.and_then(|limited| limited.strip_prefix("/zookeeper/quota")) {
+                self.quotas.remove(limited);
+            }
+            self.charge(&path, -(node.data.map_or(0, |data| data.len()) as i64), -1);
             self.events
                 .push((ChangeKind::Deleted, path, node.acl, Some(parent_acl)));
         }
         ErrorCode::Ok
+    }
+
+    fn count_created(&mut self, path: &str, bytes: usize) {
+        if let Some((quota, name)) = path
+            .strip_prefix("/zookeeper/quota")
+            .and_then(|p| p.rsplit_once('/'))
+        {
+            if name == "zookeeper_limits" && !quota.is_empty() {
+                self.quotas.insert(quota.to_owned());
+            }
+            if name == "zookeeper_stats" {
+                self.measure(quota);
+            }
+        }
+        self.charge(path, bytes as i64, 1);
+    }
+
+    fn measure(&mut self, quota: &str) {
+        let mut within = self.below(quota);
+        within.extend(self.nodes.contains_key(quota).then(|| quota.to_owned()));
+        let bytes = |path: &String| self.nodes[path].data.as_ref().map_or(0, Vec::len);
+        let text = format!(
+            "count={},bytes={}",
+            within.len(),
+            within.iter().map(bytes).sum::<usize>()
+        );
+        if let Some(stats) = self.nodes.get_mut(&stats_path(quota)) {
+            stats.data = Some(text.into_bytes());
+        }
+    }
+
+    fn charge(&mut self, path: &str, bytes: i64, count: i64) {
+        let is_above = |quota: &&String| path == **quota || path.starts_with(&format!("{quota}/"));
+        let Some(quota) = self.quotas.iter().rfind(is_above) else {
+            return;
+        };
+        let Some(Some(data)) = self.nodes.get(&stats_path(quota)).map(|node| &node.data) else {
+            return;
+        };
+        // The histories write no other texts.
+        let text = String::from_utf8(data.clone()).unwrap();
+        let mut numbers = [-1, -1];
+        if !text.is_empty() {
+            let Some((first, second)) = text.split_once(",bytes=") else {
+                return;
+            };
+            numbers = [&first["count=".len()..], second].map(|number| number.parse::<i64>().unwrap());
+        }
+        let text = format!("count={},bytes={}", numbers[0] + count, numbers[1] + bytes);
+        let stats = stats_path(quota);
+        self.nodes.get_mut(&stats).unwrap().data = Some(text.into_bytes());
+    }
+
+    /// What a server does when it reads a tree.
+    pub(super) fn reload(&mut self) {
+        let limits = |path: &String| {
+            let quota = path.strip_suffix("/zookeeper_limits")?;
+            Some(quota.strip_prefix("/zookeeper/quota")?.to_owned())
+        };
+        self.quotas = self.nodes.keys().filter_map(limits).collect();
+        self.quotas.remove("");
+        for quota in self.quotas.clone() {
+            self.measure(&quota);
+        }
     }
 
     pub(super) fn digest(&self) -> u64 {
@@ -284,8 +364,8 @@ impl Model {
             assert_eq!(node.stat(), self.stat(&path), "{path}");
             assert_eq!(node.num_children(), node.children().count());
             assert_eq!(
-                node.prefix_crc(),
-                digest::prefix_crc(&path, expected.data.as_deref())
+                node.digest(),
+                digest::node_digest(&path, expected.data.as_deref(), &expected.stat)
             );
             assert_eq!(tree.lookup(&path).map(|again| again.id()), Some(node.id()));
             let counts_itself = usize::from(path.is_empty());

@@ -174,14 +174,17 @@ fn names_whose_hashes_collide_are_told_apart() {
     let (near, far) = (0..)
         .find_map(|n| {
             let name = format!("x{n}");
-            let near = hashes.insert(tree.name_hash(4, &name), name.clone());
+            let near = hashes.insert(tree.name_hash(4, name.as_bytes()), name.clone());
             near.map(|near| (near, name))
         })
         .unwrap();
-    assert_eq!(tree.name_hash(4, &near), tree.name_hash(4, &far));
+    assert_eq!(
+        tree.name_hash(4, near.as_bytes()),
+        tree.name_hash(4, far.as_bytes())
+    );
     let parent = NodeRef::new(&tree, 4).path();
     run(&mut tree, create(&format!("{parent}/{near}"), b""));
-    assert!(tree.child(4, &near).is_some() && tree.child(4, &far).is_none());
+    assert!(tree.child(4, near.as_bytes()).is_some() && tree.child(4, far.as_bytes()).is_none());
 
     let names = (0..).map(|n| format!("y{n}"));
     let (name, parents) = names
@@ -190,14 +193,16 @@ fn names_whose_hashes_collide_are_told_apart() {
         .unwrap();
     let parent = NodeRef::new(&tree, parents.0).path();
     run(&mut tree, create(&format!("{parent}/{name}"), b""));
-    assert!(tree.child(parents.0, &name).is_some() && tree.child(parents.1, &name).is_none());
+    assert!(
+        tree.child(parents.0, name.as_bytes()).is_some() && tree.child(parents.1, name.as_bytes()).is_none()
+    );
 }
 
 /// Two parents, the first of which exists, under which a name has the same hash.
 fn parents(tree: &DataTree, name: &str) -> Option<(u32, u32)> {
     let mut near = hashbrown::HashMap::with_hasher(FixedState::with_seed(0));
-    near.extend((0..2_000).map(|parent| (tree.name_hash(parent, name), parent)));
-    (10_000..200_000).find_map(|far| Some((*near.get(&tree.name_hash(far, name))?, far)))
+    near.extend((0..2_000).map(|parent| (tree.name_hash(parent, name.as_bytes()), parent)));
+    (10_000..200_000).find_map(|far| Some((*near.get(&tree.name_hash(far, name.as_bytes()))?, far)))
 }
 
 #[test]

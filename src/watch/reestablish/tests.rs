@@ -36,8 +36,12 @@ fn list(paths: &[&str]) -> Vec<u8> {
     out
 }
 
-/// `/a` made at 1, its data changed at 5; `/b` made at 2, its child at 6; the client has seen 4.
 fn events(data: &[&str], exist: &[&str], child: &[&str]) -> (Vec<(EventType, String)>, WatchManager) {
+    events_of([data, exist, child, &[], &[]])
+}
+
+/// `/a` made at 1, its data changed at 5; `/b` made at 2, its child at 6; the client has seen 4.
+fn events_of(lists: [&[&str]; 5]) -> (Vec<(EventType, String)>, WatchManager) {
     let mut tree = DataTree::new(1);
     apply(&mut tree, 1, &create("/a"));
     apply(&mut tree, 2, &create("/b"));
@@ -49,8 +53,8 @@ fn events(data: &[&str], exist: &[&str], child: &[&str]) -> (Vec<(EventType, Str
     apply(&mut tree, 5, &txn);
     apply(&mut tree, 6, &create("/b/c"));
     let watches = WatchManager::new(1);
-    let bytes = [data, exist, child].map(list);
-    let [data, exist, child] = bytes.each_ref().map(|bytes| {
+    let bytes = lists.map(list);
+    let [data, exist, child, persistent, persistent_recursive] = bytes.each_ref().map(|bytes| {
         let strings = Reader::new(bytes).strings();
         strings.unwrap()
     });
@@ -59,6 +63,8 @@ fn events(data: &[&str], exist: &[&str], child: &[&str]) -> (Vec<(EventType, Str
         data,
         exist,
         child,
+        persistent,
+        persistent_recursive,
     };
     let mut events = Vec::new();
     let set = set_watches(&tree, &watches, CONN, &request, &mut |event, path| {
@@ -79,6 +85,8 @@ fn a_null_list_ends_the_request_behind_the_lists_before_it() {
         data: gone,
         exist: None,
         child: gone,
+        persistent: gone,
+        persistent_recursive: gone,
     };
     let mut events = Vec::new();
     let set = set_watches(&tree, &watches, CONN, &request, &mut |event, _| {
@@ -88,6 +96,44 @@ fn a_null_list_ends_the_request_behind_the_lists_before_it() {
         (set, events),
         (Err(ErrorCode::MarshallingError), vec![EventType::NodeDeleted])
     );
+    assert!(watches.is_empty());
+}
+
+#[test]
+fn persistent_watches_are_set_without_events() {
+    let paths: &[&str] = &["/a", "/b", "/gone"];
+    let (told, watches) = events_of([&[], &[], &[], paths, &["/a", "/"]]);
+    assert_eq!(told, []);
+    for path in paths {
+        assert!(watches.contains(WatchKind::Persistent, path, CONN));
+    }
+    for path in ["/a", "/"] {
+        assert!(watches.contains(WatchKind::PersistentRecursive, path, CONN));
+    }
+    assert!(!watches.contains(WatchKind::Persistent, "/", CONN));
+    assert_eq!(watches.count(), 3 * 2 + 1);
+}
+
+#[test]
+fn a_null_path_is_kept_where_nothing_is_looked_up() {
+    let tree = DataTree::new(0);
+    let watches = WatchManager::new(0);
+    let bytes = [0, 0, 0, 1, 0xff, 0xff, 0xff, 0xff];
+    let null = Reader::new(&bytes).nullable_strings().unwrap();
+    let none = Some(Strings::default());
+    let mut request = SetWatchesRequest {
+        relative_zxid: Zxid(4),
+        data: none,
+        exist: none,
+        child: none,
+        persistent: null,
+        persistent_recursive: null,
+    };
+    let set = |request: &SetWatchesRequest<'_>| set_watches(&tree, &watches, CONN, request, &mut |_, _| {});
+    assert_eq!(set(&request), Ok(()));
+    assert_eq!(watches.count(), 2);
+    request.exist = null;
+    assert_eq!(set(&request), Err(ErrorCode::MarshallingError));
 }
 
 #[test]

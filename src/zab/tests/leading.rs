@@ -62,6 +62,7 @@ impl Lead {
             protocol_version: PROTOCOL_VERSION,
             config_version: 0,
             is_zkserver: false,
+            wants_snapshot: false,
         };
         self.packet(link, kind, zxid(accepted, 0), &info.to_bytes())
     }
@@ -153,6 +154,27 @@ fn an_epoch_is_on_disk_before_anybody_is_told_and_before_newleader_leaves() {
 }
 
 #[test]
+fn who_asks_for_a_snapshot_gets_one_and_counts_if_it_says_what_it_holds() {
+    for (current, last, counts) in [(1, zxid(1, 2), true), (-1, Zxid(-1), false)] {
+        let mut lead = Lead::new();
+        lead.step(NOW, Input::LinkUp(A));
+        let info = LearnerInfo {
+            server: ServerId(1),
+            protocol_version: PROTOCOL_VERSION,
+            config_version: 0,
+            is_zkserver: true,
+            wants_snapshot: true,
+        };
+        lead.packet(A, PacketType::FollowerInfo, zxid(1, 0), &info.to_bytes());
+        lead.saved(2, 1);
+        assert_eq!(!lead.ack_epoch(A, current, last).is_empty(), counts);
+        let out = lead.saved(2, 2);
+        let is_snapshot = |output: &Output| matches!(output, Output::SendSnapshot { link: A, .. });
+        assert_eq!(out.iter().any(is_snapshot), counts, "{out:?}");
+    }
+}
+
+#[test]
 fn observers_raise_the_epoch_but_make_no_quorum() {
     let mut lead = Lead::new();
     assert_eq!(lead.hello(A, 8, 6, PacketType::ObserverInfo), []);
@@ -190,6 +212,7 @@ fn strangers_cost_a_connection_and_nothing_else() {
             protocol_version: PROTOCOL_VERSION,
             config_version: version,
             is_zkserver: false,
+            wants_snapshot: false,
         };
         QuorumPacket::new(kind, Zxid::new(Epoch(accepted), 0), Some(info.to_bytes()))
     };
@@ -314,6 +337,7 @@ fn an_image_for_apache_is_ahead_of_all_that_its_log_keeps() {
         protocol_version: PROTOCOL_VERSION,
         config_version: 0,
         is_zkserver: true,
+        wants_snapshot: false,
     };
     lead.packet(ours, PacketType::FollowerInfo, zxid(1, 0), &info.to_bytes());
     assert_eq!(

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{config, entry, packets};
 use crate::clock::Millis;
 use crate::ids::{Epoch, ServerId, SessionId, Zxid};
-use crate::proto::quorum::{PacketType, QuorumPacket};
+use crate::proto::quorum::{LearnerInfo, PacketType, QuorumPacket, leader_info};
 use crate::zab::*;
 
 const NOW: Millis = Millis(0);
@@ -19,7 +19,7 @@ fn zxid(epoch: i64, counter: u32) -> Zxid {
 struct Learn(Learner);
 
 impl Learn {
-    fn new(is_observer: bool, asks_for_snapshot: bool) -> Learn {
+    fn new(is_observer: bool, standing: Standing) -> Learn {
         let history = History {
             last_logged: zxid(1, 5),
             last_applied: zxid(1, 5),
@@ -28,8 +28,8 @@ impl Learn {
         };
         let mut out = Vec::new();
         let log = CommittedLog::new(zxid(1, 5), COMMIT_LOG_COUNT);
-        let role = (ServerId(3), is_observer);
-        let learner = Learner::new(config(1, 3), NOW, history, log, role, asks_for_snapshot, &mut out);
+        let role = (ServerId(3), is_observer.then(Masters::default));
+        let learner = Learner::new(config(1, 3), NOW, history, log, role, standing, &mut out);
         assert_eq!(out, [Output::Connect { leader: ServerId(3) }]);
         Learn(learner)
     }
@@ -59,7 +59,7 @@ impl Learn {
 
     /// Up to the point where DIFF, TRUNC or SNAP comes.
     fn discovered(is_observer: bool) -> Learn {
-        let mut learn = Learn::new(is_observer, false);
+        let mut learn = Learn::new(is_observer, Standing::Whole);
         learn.step(Input::LinkUp(LINK));
         learn.send(PacketType::LeaderInfo, zxid(2, 0));
         assert_eq!(acks(&learn.saved(2, 1)), [(PacketType::AckEpoch, zxid(1, 5))]);
@@ -77,18 +77,17 @@ impl Learn {
     }
 }
 
+fn sent(out: &[Output]) -> Vec<Bytes> {
+    let send = |output: &Output| match output {
+        Output::Send(_, bytes) => Some(bytes.clone()),
+        _ => None,
+    };
+    out.iter().filter_map(send).collect()
+}
+
 fn acks(out: &[Output]) -> Vec<(PacketType, Zxid)> {
-    let mut all = Vec::new();
-    for output in out {
-        if let Output::Send(_, bytes) = output {
-            all.extend(
-                packets(bytes)
-                    .into_iter()
-                    .map(|packet| (packet.kind, packet.zxid)),
-            );
-        }
-    }
-    all
+    let packets = sent(out).into_iter().flat_map(|bytes| packets(&bytes));
+    packets.map(|packet| (packet.kind, packet.zxid)).collect()
 }
 
 fn ended(out: &[Output]) -> Option<bool> {
@@ -106,7 +105,7 @@ const ACK: PacketType = PacketType::Ack;
 
 #[test]
 fn an_epoch_is_accepted_on_disk_before_it_is_joined() {
-    let mut learn = Learn::new(false, false);
+    let mut learn = Learn::new(false, Standing::Whole);
     let out = learn.step(Input::LinkUp(LINK));
     assert_eq!(acks(&out), [(PacketType::FollowerInfo, zxid(1, 0))]);
     let out = learn.send(PacketType::LeaderInfo, zxid(4, 0));
@@ -118,13 +117,13 @@ fn an_epoch_is_accepted_on_disk_before_it_is_joined() {
     };
     assert_eq!(data(&learn.saved(4, 1))[..], [0, 0, 0, 1]);
     // The same epoch again does not count; an older one is refused.
-    let mut again = Learn::new(true, false);
+    let mut again = Learn::new(true, Standing::Whole);
     again.step(Input::LinkUp(LINK));
     assert_eq!(
         data(&again.send(PacketType::LeaderInfo, zxid(1, 0)))[..],
         [0xff; 4]
     );
-    let mut old = Learn::new(false, false);
+    let mut old = Learn::new(false, Standing::Whole);
     old.step(Input::LinkUp(LINK));
     assert_eq!(ended(&old.send(PacketType::LeaderInfo, zxid(0, 0))), Some(false));
 }
@@ -218,7 +217,7 @@ fn what_does_not_follow_ends_the_role() {
 
 #[test]
 fn packets_out_of_turn_end_the_role() {
-    let mut learn = Learn::new(false, false);
+    let mut learn = Learn::new(false, Standing::Whole);
     learn.step(Input::LinkUp(LINK));
     assert_eq!(ended(&learn.send(PacketType::Proposal, zxid(2, 1))), Some(false));
     let mut learn = Learn::discovered(false);
@@ -278,6 +277,24 @@ fn an_image_may_show_what_is_proposed_behind_newleader() {
     assert_eq!(out, [Output::AppendLog(entry(zxid(2, 4), 1))]);
 }
 
+/// If the leader is gone before the snapshot is there, this server may be needed by what was proposed.
+#[test]
+fn what_is_proposed_is_seen_before_the_snapshot_that_holds_it_is_there() {
+    let mut learn = Learn::discovered(false);
+    learn.0.config.reconfig_enabled = true;
+    learn.send(PacketType::Snap, zxid(1, 9));
+    let text = "server.1=h1:1:2\nserver.3=h3:1:2\nserver.4=h4:1:2\nversion=100000008";
+    let packet = QuorumPacket::new(PacketType::NewLeader, zxid(2, 0), Some(text.into()));
+    let out = learn.step(Input::Packet(LINK, packet));
+    let [Output::ConfigProposed(configs)] = &out[..] else {
+        panic!("{out:?}");
+    };
+    assert_eq!(configs.last_seen().version(), 0x1_0000_0008);
+    let out = learn.step(Input::SnapshotInstalled { zxid: zxid(1, 9) });
+    let is_proposed = |output: &Output| matches!(output, Output::ConfigProposed(_));
+    assert!(!out.iter().any(is_proposed), "once is enough: {out:?}");
+}
+
 #[test]
 fn a_cut_that_does_not_come_out_asks_for_a_snapshot() {
     let trunc = |to| {
@@ -298,24 +315,34 @@ fn a_cut_that_does_not_come_out_asks_for_a_snapshot() {
     assert_eq!(ended(&learn.step(Input::CannotTruncate { reason })), Some(true));
     let (_, out) = trunc(zxid(1, 6));
     assert_eq!(ended(&out), Some(true));
-    // It then says that it holds nothing, and counts for nothing.
-    let mut learn = Learn::new(false, true);
-    learn.step(Input::LinkUp(LINK));
-    learn.send(PacketType::LeaderInfo, zxid(2, 0));
-    let out = learn.saved(2, 1);
-    let Output::Send(_, bytes) = &out[0] else { panic!() };
-    let packet = &packets(bytes)[0];
-    assert_eq!(
-        (packet.zxid, packet.data.as_deref()),
-        (Zxid(-1), Some(&[0xff; 4][..]))
-    );
-    // Whatever else comes does not fit what it holds.
-    for kind in [PacketType::Diff, PacketType::Trunc] {
-        let mut learn = Learn::new(false, true);
-        learn.step(Input::LinkUp(LINK));
-        learn.send(PacketType::LeaderInfo, zxid(2, 0));
-        learn.saved(2, 1);
-        assert_eq!(ended(&learn.send(kind, zxid(1, 5))), Some(true));
+}
+
+#[test]
+fn who_takes_nothing_but_a_snapshot_says_so_and_counts_only_with_a_whole_log() {
+    let nothing = (Zxid(-1), Some(vec![0xff; 4]));
+    let all = (zxid(1, 5), Some(vec![0, 0, 0, 1]));
+    for (standing, is_zkserver, expected) in [
+        (Standing::Damaged, true, &nothing),
+        (Standing::Damaged, false, &nothing),
+        (Standing::NeedsSnapshot, false, &nothing),
+        (Standing::NeedsSnapshot, true, &all),
+        (Standing::Whole, true, &all),
+    ] {
+        let mut learn = Learn::new(false, standing);
+        let hello = &packets(&sent(&learn.step(Input::LinkUp(LINK)))[0])[0];
+        let info = LearnerInfo::decode(hello.data.as_ref().unwrap()).unwrap();
+        assert_eq!(info.wants_snapshot, standing != Standing::Whole);
+        let data = Some(leader_info(is_zkserver));
+        let packet = QuorumPacket::new(PacketType::LeaderInfo, zxid(2, 0), data);
+        learn.step(Input::Packet(LINK, packet));
+        let packet = &packets(&sent(&learn.saved(2, 1))[0])[0];
+        assert_eq!(
+            &(packet.zxid, packet.data.as_deref().map(<[u8]>::to_vec)),
+            expected
+        );
+        // Whatever else comes does not fit what it holds.
+        let out = learn.send(PacketType::Trunc, zxid(1, 5));
+        assert_eq!(ended(&out), (standing != Standing::Whole).then_some(true));
     }
 }
 
@@ -398,7 +425,7 @@ fn syncs_and_sessions_are_asked_of_the_leader() {
 
 #[test]
 fn a_leader_that_is_not_there_or_silent_is_given_up() {
-    let mut learner = Learn::new(false, false).0;
+    let mut learner = Learn::new(false, Standing::Whole).0;
     let (mut now, mut attempts) = (NOW, 1);
     let mut out = Vec::new();
     loop {

@@ -3,6 +3,8 @@
 //!
 //! Elections are arbitrary: whom they name must not matter for what is never to happen, only for progress.
 
+mod links;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use super::{config, entry, packets};
@@ -58,6 +60,8 @@ fn last(history: &[LogEntry]) -> Zxid {
 pub struct World {
     nodes: Vec<Node>,
     voters: usize,
+    /// Whether observers are behind followers.
+    has_observer_masters: bool,
     links: BTreeMap<LinkId, Link>,
     next_link: u64,
     now: Millis,
@@ -69,10 +73,11 @@ pub struct World {
     /// How long the history was that an epoch began with.
     initial: BTreeMap<Epoch, usize>,
     pub plans: BTreeMap<PacketType, usize>,
+    pub plans_of_observers: BTreeMap<PacketType, usize>,
 }
 
 impl World {
-    pub fn new(seed: u64, voters: usize, observers: usize) -> World {
+    pub fn new(seed: u64, voters: usize, observers: usize, has_observer_masters: bool) -> World {
         let mut nodes = Vec::new();
         for _ in 0..voters + observers {
             nodes.push(Node {
@@ -83,6 +88,7 @@ impl World {
         World {
             nodes,
             voters,
+            has_observer_masters,
             links: BTreeMap::new(),
             next_link: 0,
             now: Millis(0),
@@ -92,6 +98,7 @@ impl World {
             leaders: BTreeMap::new(),
             initial: BTreeMap::new(),
             plans: BTreeMap::new(),
+            plans_of_observers: BTreeMap::new(),
         }
     }
 
@@ -222,7 +229,11 @@ impl World {
                     packet.kind,
                     PacketType::Diff | PacketType::Trunc | PacketType::Snap
                 ) {
-                    *self.plans.entry(packet.kind).or_default() += 1;
+                    let plans = match node >= self.voters {
+                        true => &mut self.plans_of_observers,
+                        false => &mut self.plans,
+                    };
+                    *plans.entry(packet.kind).or_default() += 1;
                 }
                 self.input(node, Input::Packet(id, packet));
                 true
@@ -328,14 +339,24 @@ impl World {
             accepted_epoch: node.accepted,
             current_epoch: node.current,
         };
-        let config = config(at as i64 + 1, self.voters as i64);
+        let mut config = config(at as i64 + 1, self.voters as i64);
+        config.has_observer_masters = self.has_observer_masters;
         let mut out = Vec::new();
         node.role = match leader {
             None => Zab::Leading(Box::new(Leader::new(config, self.now, history, window, &mut out))),
             Some(leader) => {
-                let role = (ServerId(leader as i64 + 1), at >= self.voters);
-                let asks = std::mem::take(&mut node.needs_snapshot);
-                let learner = Learner::new(config, self.now, history, window, role, asks, &mut out);
+                let voters: Vec<ServerId> = (1..=self.voters as i64).map(ServerId).collect();
+                let mut masters = Masters::new(0, self.next_link);
+                masters.set_voters(if self.has_observer_masters { &voters } else { &[] });
+                let role = (
+                    ServerId(leader as i64 + 1),
+                    (at >= self.voters).then_some(masters),
+                );
+                let standing = match std::mem::take(&mut node.needs_snapshot) {
+                    true => Standing::NeedsSnapshot,
+                    false => Standing::Whole,
+                };
+                let learner = Learner::new(config, self.now, history, window, role, standing, &mut out);
                 Zab::Learning(Box::new(learner))
             }
         };
@@ -361,23 +382,18 @@ impl World {
     fn execute_one(&mut self, at: usize, output: Output, later: &mut Vec<(usize, Input)>) {
         let node = &mut self.nodes[at];
         match output {
-            Output::Listen => {}
+            Output::Listen | Output::ListenForObservers => {}
             Output::Connect { leader } => {
-                self.next_link += 1;
-                let id = LinkId(self.next_link);
                 let leader = leader.0 as usize - 1;
                 let is_listening = matches!(self.nodes[leader].role, Zab::Leading(_));
-                if !is_listening {
-                    return later.push((at, Input::LinkDown(id)));
-                }
-                let link = Link {
-                    learner: at,
-                    leader,
-                    to_leader: VecDeque::new(),
-                    to_learner: VecDeque::new(),
-                };
-                self.links.insert(id, link);
-                later.extend([(leader, Input::LinkUp(id)), (at, Input::LinkUp(id))]);
+                self.connect(at, leader, is_listening, later);
+            }
+            Output::ConnectToMaster { master } => {
+                let master = master.0 as usize - 1;
+                let role = &self.nodes[master].role;
+                let is_listening =
+                    matches!(role, Zab::Learning(learner) if learner.synced_observers().is_some());
+                self.connect(at, master, is_listening, later);
             }
             Output::Send(id, bytes) => {
                 for packet in packets(&bytes) {
@@ -416,15 +432,6 @@ impl World {
             Output::Active { epoch } => self.activate(at, epoch),
             Output::RoleEnded { needs_snapshot, .. } => self.end_role(at, needs_snapshot),
             other => assert!(matches!(other, Output::LearnerPing { .. }), "{other:?}"),
-        }
-    }
-
-    fn queue(&mut self, from: usize, id: LinkId, message: Message) {
-        if let Some(link) = self.links.get_mut(&id) {
-            match link.leader == from {
-                true => link.to_learner.push_back(message),
-                false => link.to_leader.push_back(message),
-            }
         }
     }
 
@@ -521,17 +528,6 @@ impl World {
             .map(|(id, _)| *id)
             .collect();
         links.into_iter().for_each(|link| self.cut(link, Some(at)));
-    }
-
-    /// A connection ends; whoever did not end it hears of it.
-    fn cut(&mut self, id: LinkId, by: Option<usize>) {
-        if let Some(link) = self.links.remove(&id) {
-            for node in [link.leader, link.learner] {
-                if by != Some(node) && self.nodes[node].is_up {
-                    self.input(node, Input::LinkDown(id));
-                }
-            }
-        }
     }
 
     fn crash(&mut self, at: usize) {

@@ -2,6 +2,7 @@
 //! request has two (I5).
 
 use super::super::expected::{Outcome, WriteRequest};
+use super::super::jute::Writer;
 use super::super::records::{Txn, TxnHeader, code, op};
 use super::{Checker, Committed};
 
@@ -18,6 +19,11 @@ impl Checker {
             op::CLOSE_SESSION => !self.is_asked(header),
             _ => false,
         };
+        // Who changes the members has a session that is in no history.
+        let is_operators = matches!(header.opcode, op::RECONFIG | op::ERROR);
+        if is_operators && self.sessions.connections(header.session) == 0 {
+            return;
+        }
         if is_servers {
             self.check_servers_own(header, txn);
             return;
@@ -38,6 +44,18 @@ impl Checker {
         }
         let request = &self.requests[index];
         if request.opcode == op::RECONFIG {
+            // What the next configuration is, is not the model's business.
+            let (error, reply) = if let Txn::Reconfig { data, .. } = txn {
+                let mut reply = Writer::new();
+                reply.buffer(data.as_deref());
+                (code::OK, reply.done())
+            } else if let Txn::Error(error) = txn {
+                (*error, Vec::new())
+            } else {
+                let text = format!("{zxid:#x} is no reconfiguration: {txn:?}");
+                return self.violation("I17", text);
+            };
+            self.requests[index].committed = Some(Committed { zxid, error, reply });
             return;
         }
         let request = WriteRequest {
@@ -103,9 +121,8 @@ impl Checker {
         match (txn, outcome) {
             (Txn::Error(code::SESSION_EXPIRED), _) => true,
             (Txn::Error(code::SESSION_MOVED), _) => self.sessions.connections(header.session) > 1,
-            // Each operation of a multi is refused by itself, the first for the reason.
-            (Txn::Multi(logged), _) if is_refused_for(logged, code::SESSION_EXPIRED) => true,
-            (Txn::Multi(logged), _) if is_refused_for(logged, code::SESSION_MOVED) => {
+            (Txn::Multi(_), _) if refusal(txn) == Some(code::SESSION_EXPIRED) => true,
+            (Txn::Multi(_), _) if refusal(txn) == Some(code::SESSION_MOVED) => {
                 self.sessions.connections(header.session) > 1
             }
             (Txn::Error(code::MARSHALLING), Outcome::Undecodable) => true,
@@ -133,7 +150,7 @@ impl Checker {
     }
 
     fn compare(&mut self, header: &TxnHeader, txn: &Txn, outcome: &Outcome) {
-        if matches!(txn, Txn::Error(code::SESSION_EXPIRED)) {
+        if refusal(txn) == Some(code::SESSION_EXPIRED) {
             // The session may be closing before the log says so.
             self.suspect_expired(header.session, header.zxid, "a write was refused");
         }
@@ -169,6 +186,17 @@ fn first_error(txns: &[Txn]) -> Option<(usize, i32)> {
     txns.iter().enumerate().find_map(error)
 }
 
-fn is_refused_for(txns: &[Txn], code: i32) -> bool {
-    matches!(txns.first(), Some(Txn::Error(first)) if *first == code)
+/// Why a request was refused as a whole, whatever it asked for. Each operation of a multi is refused by
+/// itself, the first for the reason.
+pub(super) fn refusal(txn: &Txn) -> Option<i32> {
+    let first = if let Txn::Multi(txns) = txn {
+        txns.first()?
+    } else {
+        txn
+    };
+    if let Txn::Error(code) = first {
+        Some(*code)
+    } else {
+        None
+    }
 }

@@ -40,8 +40,6 @@ pub struct Options {
     /// Apache's leaders count the children that a session's end removes until it is applied: a parent deleted
     /// right behind it may be refused as not empty.
     pub stale_children: bool,
-    /// Servers offer containers, as Apache's do.
-    pub containers: bool,
     /// `zookeeper.extendedTypesEnabled`, and servers offer nodes with a time to live.
     pub extended_types: bool,
     /// `user:digest` of the super user.
@@ -56,7 +54,6 @@ impl Default for Options {
             quorum_sync: false,
             stale_acls: false,
             stale_children: false,
-            containers: false,
             extended_types: false,
             super_digest: None,
         }
@@ -131,7 +128,6 @@ impl Checker {
     /// Begins with an empty service.
     pub fn new(options: Options) -> Checker {
         let mut model = Model::new();
-        model.kinds.containers = options.containers;
         model.kinds.ttl = options.extended_types;
         Checker {
             options,
@@ -345,10 +341,10 @@ impl Checker {
         }
         let opcode = self.requests[index].opcode;
         match opcode {
-            op::PING | op::SYNC | op::WHO_AM_I | op::CHECK_WATCHES | op::SASL => self.counts.others += 1,
+            op::PING | op::SYNC | op::WHO_AM_I | op::SASL => self.counts.others += 1,
             op::AUTH => self.auth_reply(conn, index, reply),
             op::SET_WATCHES | op::SET_WATCHES2 => self.set_watches_reply(conn, index, reply),
-            op::ADD_WATCH | op::REMOVE_WATCHES => self.watch_reply(conn, index, reply),
+            op::ADD_WATCH | op::CHECK_WATCHES | op::REMOVE_WATCHES => self.watch_reply(conn, index, reply),
             _ if is_write(opcode) => self.check_acked(index, reply),
             _ => {
                 self.check_read(conn, index, reply);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::super::jute::Reader;
 use super::super::records::{Txn, TxnHeader, code};
 use super::Checker;
+use super::log::refusal;
 
 /// What is known of sessions besides the log.
 #[derive(Default)]
@@ -79,12 +80,8 @@ impl Checker {
         if matches!(txn, Txn::CloseSession(_)) {
             return;
         }
-        let first = if let Txn::Multi(txns) = txn {
-            txns.first()
-        } else {
-            Some(txn)
-        };
-        if matches!(first, Some(Txn::Error(code::SESSION_MOVED))) || matches!(txn, Txn::Error(_)) {
+        let is_refused = matches!(refusal(txn), Some(code::SESSION_MOVED | code::SESSION_EXPIRED));
+        if is_refused || matches!(txn, Txn::Error(_)) {
             return;
         }
         let conn = self.requests[*index].conn;

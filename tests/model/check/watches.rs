@@ -55,6 +55,40 @@ impl Watches {
         }
     }
 
+    fn has(&self, table: Table, path: &str, modes: u8) -> bool {
+        let armed = self.armed.get(&(table, path.to_owned()));
+        armed.is_some_and(|armed| armed & modes != 0)
+    }
+
+    /// What addWatch, checkWatches or removeWatches comes to.
+    fn perform(&mut self, opcode: i32, path: &str, kind: i32) -> i32 {
+        let both = |modes: u8| vec![(Table::Data, modes), (Table::Child, modes)];
+        let meant = match (opcode, kind) {
+            (op::ADD_WATCH, 0) => both(PERSISTENT),
+            (op::ADD_WATCH, 1) => vec![(Table::Data, RECURSIVE)],
+            (op::ADD_WATCH, _) => return code::MARSHALLING,
+            (_, 1) => vec![(Table::Child, STANDARD)],
+            (_, 2) => vec![(Table::Data, STANDARD)],
+            (_, 3) => both(u8::MAX),
+            (_, 4) => both(PERSISTENT),
+            (_, 5) => vec![(Table::Data, RECURSIVE)],
+            _ => return code::MARSHALLING,
+        };
+        let is_there = meant.iter().any(|(table, modes)| self.has(*table, path, *modes));
+        for (table, modes) in meant {
+            match opcode {
+                op::ADD_WATCH => self.arm(table, path, modes),
+                op::REMOVE_WATCHES => self.disarm(table, path, modes),
+                _ => {}
+            }
+        }
+        if is_there || opcode == op::ADD_WATCH {
+            code::OK
+        } else {
+            code::NO_WATCHER
+        }
+    }
+
     /// Takes the standard watch and tells whether any watch sees an event at the path.
     fn hit(&mut self, table: Table, path: &str) -> bool {
         let is_hit = self.armed.contains_key(&(table, path.to_owned()));
@@ -180,35 +214,27 @@ impl Checker {
         }
     }
 
-    /// addWatch and removeWatches.
+    /// addWatch, checkWatches and removeWatches.
     pub(super) fn watch_reply(&mut self, conn: u64, index: usize, reply: &Reply<'_>) {
         self.counts.others += 1;
         let request = &self.requests[index];
+        let opcode = request.opcode;
         let mut reader = Reader::new(&request.body);
         let (Some(path), Some(kind)) = (reader.text(), reader.int()) else {
             return;
         };
-        let Some(connection) = self.connections.get_mut(&conn) else {
+        let is_decided = matches!(reply.error, code::OK | code::NO_WATCHER | code::MARSHALLING);
+        let Some(connection) = self.connections.get_mut(&conn).filter(|_| is_decided) else {
             return;
         };
-        if reply.error != code::OK {
-            return;
-        }
-        let watches = &mut connection.watches;
-        match (request.opcode, kind) {
-            (op::ADD_WATCH, 0) => {
-                watches.arm(Table::Data, &path, PERSISTENT);
-                watches.arm(Table::Child, &path, PERSISTENT);
-            }
-            (op::ADD_WATCH, _) => watches.arm(Table::Data, &path, RECURSIVE),
-            (_, 1) => watches.disarm(Table::Child, &path, STANDARD),
-            (_, 2) => watches.disarm(Table::Data, &path, STANDARD),
-            (_, 5) => watches.disarm(Table::Data, &path, RECURSIVE),
-            (_, kind) => {
-                let modes = if kind == 4 { PERSISTENT } else { u8::MAX };
-                watches.disarm(Table::Data, &path, modes);
-                watches.disarm(Table::Child, &path, modes);
-            }
+        let expected = connection.watches.perform(opcode, &path, kind);
+        // Where a reply may show more than its zxid tells, a watch may have fired without being known to.
+        if reply.error != expected && self.options.exact_reads {
+            let text = format!(
+                "connection {conn}: {opcode} of {path}, {kind}, at {:#x} has error {}, not {expected}",
+                reply.zxid, reply.error
+            );
+            self.violation("I13", text);
         }
     }
 

@@ -1,19 +1,18 @@
 //! I6: what was committed is on the disks of a quorum when it is first shown, and whatever happens to a log
-//! later, a quorum goes on holding it.
+//! later, a quorum of who counts goes on holding it.
 
-use zkserver::ids::Zxid;
+use zkserver::ids::{ServerId, Zxid};
 
 use crate::world::ensemble::Ensemble;
 use crate::world::moments::{Happened, Moment, Written};
 
 pub struct Durability {
     base: Zxid,
-    voters: usize,
 }
 
 impl Durability {
-    pub fn new(base: Zxid, voters: usize) -> Durability {
-        Durability { base, voters }
+    pub fn new(base: Zxid) -> Durability {
+        Durability { base }
     }
 
     pub fn on_moment(&self, world: &Ensemble, moment: Moment) {
@@ -31,14 +30,16 @@ impl Durability {
         if last == self.base {
             return;
         }
-        let holders = world.nodes[..self.voters]
-            .iter()
-            .filter(|node| node.disk.holds(last));
-        let count = holders.count();
+        let verifier = world.committed.verifier();
+        let holders = verifier.voters().filter(|server| {
+            let node = &world.nodes[server.0 as usize - 1];
+            node.disk.holds(last)
+        });
+        let holders: Vec<ServerId> = holders.collect();
         assert!(
-            count > self.voters / 2,
-            "I6: {count} of {} hold {last}, which was committed",
-            self.voters
+            verifier.contains_quorum(&holders.iter().copied().collect()),
+            "I6: {holders:?} hold {last}, which was committed, of {}",
+            world.committed.members()
         );
     }
 }

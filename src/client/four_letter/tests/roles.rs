@@ -116,6 +116,46 @@ fn learners_dump_the_sessions_of_all() {
 }
 
 #[test]
+fn sessions_of_one_server_are_dumped_in_front_of_the_others() {
+    let at = 1_795_224_161_000;
+    let local = Some(vec![(at, vec![SessionId(5), SessionId(6)])]);
+    let head = "SessionTracker dump:\nLocal Session Sets (1)/(2):\n2 expire at ";
+    for (mode, next) in [
+        (
+            Mode::Leader,
+            "\t0x5\n\t0x6\nGlobal Session Sets (1)/(1):\n1 expire at ",
+        ),
+        (Mode::Follower, "\t0x5\n\t0x6\nGlobal Sessions(2):\n"),
+        (Mode::Observer, "\t0x5\n\t0x6\nGlobal Sessions(2):\n"),
+    ] {
+        let server = Sample {
+            local_sessions: local.clone(),
+            ..member(mode)
+        };
+        let text = ask(&server, b"dump");
+        assert!(text.starts_with(head) && text.contains(next), "{text}");
+    }
+}
+
+#[test]
+fn a_read_only_server_says_so() {
+    let server = member(Mode::ReadOnly);
+    assert_eq!(ask(&server, b"isro"), "ro");
+    let line = "\nREAD-ONLY mode; serving only read-only clients\n";
+    for (word, next) in [(b"srvr", "Latency"), (b"stat", "Clients:\n")] {
+        let text = ask(&server, word);
+        assert!(text.contains(&format!("{line}{next}")), "{text}");
+        assert!(text.contains("\nMode: read-only\n"), "{text}");
+    }
+    let conf = ask(&server, b"conf");
+    assert!(conf.ends_with("\npeerType=0\n"), "{conf}");
+    assert!(ask(&server, b"dump").contains("\nGlobal Sessions(2):\n"));
+    let mntr = ask(&server, b"mntr");
+    assert!(mntr.contains("\nzk_server_state\tread-only\n"), "{mntr}");
+    assert!(!mntr.contains("zk_peer_state") && !mntr.contains("zk_quorum_size"));
+}
+
+#[test]
 fn monitoring_finds_the_names_of_each_role() {
     for (server, state, more) in [
         (leader(), "leading - broadcast", LEADER_NAMES),
@@ -170,6 +210,18 @@ fn monitoring_finds_the_figures_of_a_leader() {
     }
     let text = ask(&member(Mode::Observer), b"mntr");
     assert!(text.contains("\nzk_observer_master_id\t3\n"), "{text}");
+}
+
+#[test]
+fn a_follower_tells_of_the_observers_behind_it_and_they_of_it() {
+    let mut server = member(Mode::Follower);
+    server.role.synced_observers = Some(2);
+    let text = ask(&server, b"mntr");
+    assert!(text.contains("\nzk_synced_observers\t2\n"), "{text}");
+    let mut server = member(Mode::Observer);
+    server.role.observer_master = Some(ServerId(1));
+    let text = ask(&server, b"mntr");
+    assert!(text.contains("\nzk_observer_master_id\t1\n"), "{text}");
 }
 
 const MEMBER_NAMES: &str = "zk_peer_state\nzk_quorum_size";

@@ -36,6 +36,18 @@ fn an_ensemble_is_read_in_full() {
 }
 
 #[test]
+fn observers_need_a_port_of_their_own() {
+    for (port, name) in [(3888, "election"), (2888, "quorum"), (2181, "client")] {
+        let place = with_my_id(Some("1"), &format!("{ENSEMBLE}observerMasterPort={port}\n"));
+        let text = format!("observerMasterPort: {port} is this server's {name} port already");
+        let problems = place.load().problems;
+        assert!(problems[0].text.starts_with(&text), "{problems:?}");
+    }
+    let place = with_my_id(Some("1"), &format!("{ENSEMBLE}observerMasterPort=2191\n"));
+    assert_eq!(place.load().problems, []);
+}
+
+#[test]
 fn rules_between_members_are_checked() {
     for (my_id, lines, text) in [
         (None, ENSEMBLE, "<dir>/zoo.cfg:1: myid file is missing"),
@@ -151,6 +163,24 @@ fn a_foreign_id_names_the_file_with_the_list() {
         errors[0].starts_with("<dir>/members: My id 3 not in the peer list: <dir>/data/myid says 3,"),
         "{errors:?}"
     );
+    assert!(!errors[0].contains("removed"), "{errors:?}");
+}
+
+#[test]
+fn who_may_have_been_removed_is_told_how_to_join_anew() {
+    let place = with_my_id(Some("3"), "initLimit=1\nsyncLimit=1\n");
+    let list = place.dir.path().join("zoo.cfg.dynamic.10000001d");
+    fs::write(&list, "server.1=a:1:2;3\nserver.2=b:1:2;3\n").unwrap();
+    let main = fs::read_to_string(place.path()).unwrap();
+    fs::write(
+        place.path(),
+        main + &format!("dynamicConfigFile={}", list.display()),
+    )
+    .unwrap();
+    let errors = place.problems(&place.load(), Severity::Error);
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(errors[0].contains("version 10000001d"), "{errors:?}");
+    assert!(errors[0].ends_with("`zkserver member add`"), "{errors:?}");
 }
 
 #[test]
@@ -246,4 +276,36 @@ fn members_may_be_in_a_dynamic_file() {
         errors[0].contains("parameter: server.1 must be in a separate dynamic config file"),
         "{errors:?}"
     );
+}
+
+#[test]
+fn a_server_of_number_255_has_ttl_nodes_only_if_nobody_asks_for_them() {
+    let lines =
+        "clientPort=2181\ninitLimit=1\nsyncLimit=1\nserver.254=a:1:2\nserver.255=b:1:2\nserver.3=c:1:2\n";
+    for (my_id, key, expected) in [
+        ("254", "", Some(true)),
+        ("254", "extendedTypesEnabled=true", Some(true)),
+        ("254", "extendedTypesEnabled=false", Some(false)),
+        ("255", "", Some(false)),
+        ("255", "extendedTypesEnabled=false", Some(false)),
+        ("255", "extendedTypesEnabled=true", None),
+    ] {
+        let place = with_my_id(Some(my_id), &format!("{lines}{key}"));
+        let loaded = place.load();
+        let errors = place.problems(&loaded, Severity::Error);
+        if let Some(expected) = expected {
+            assert_eq!(errors, [""; 0], "{my_id} {key}");
+            assert_eq!(
+                loaded.config.request.extended_types_enabled, expected,
+                "{my_id} {key}"
+            );
+        } else {
+            assert!(
+                errors[0].starts_with(
+                    "<dir>/zoo.cfg:8: extendedTypesEnabled is true but Server ID is too large: myid says 255,"
+                ),
+                "{errors:?}"
+            );
+        }
+    }
 }

@@ -109,7 +109,26 @@ static FIELDS: &[Case] = &[
     ("globalOutstandingLimit=5", |c| {
         c.request.global_outstanding_limit == 5
     }),
+    ("localSessionsEnabled=true", |c| c.session.local_sessions_enabled),
+    ("localSessionsUpgradingEnabled=true", |c| {
+        c.session.local_sessions_upgrading_enabled
+    }),
+    ("readonlymode.enabled=true", |c| c.ensemble.read_only_mode_enabled),
     ("extendedTypesEnabled=TRUE", |c| c.request.extended_types_enabled),
+    ("tickTime=2000", |c| c.request.extended_types_enabled),
+    ("zookeeper.extendedTypesEnabled=false", |c| {
+        !c.request.extended_types_enabled
+    }),
+    ("enforceQuota=true", |c| c.request.enforce_quota),
+    ("znode.container.checkIntervalMs=5", |c| {
+        c.containers.check_interval_ms == 5
+    }),
+    ("znode.container.maxPerMinute=7", |c| {
+        c.containers.per_minute_max == 7
+    }),
+    ("znode.container.maxNeverUsedIntervalMs=0x10000000000", |c| {
+        c.containers.never_used_max_ms == 1 << 40
+    }),
     ("4lw.commands.whitelist=*", |c| {
         c.four_letter == FourLetterConfig::All
     }),
@@ -123,8 +142,9 @@ static FIELDS: &[Case] = &[
         c.storage.data_log_dir == Path::new("/log") && c.storage.is_log_dir_separate()
     }),
     ("datadir.autocreate=false", |c| !c.storage.auto_create),
-    ("snapCount=1", |c| c.storage.snap_count == 2),
-    ("snapCount=500", |c| c.storage.snap_count == 500),
+    ("db.autocreate=false", |c| !c.storage.db_auto_create),
+    ("snapCount=1", |c| c.storage.snap_count == Some(2)),
+    ("snapCount=500", |c| c.storage.snap_count == Some(500)),
     ("snapSizeLimitInKb=2", |c| {
         c.storage.snap_size_limit_bytes == Some(2_048)
     }),
@@ -234,6 +254,24 @@ static FIELDS: &[Case] = &[
     }),
     ("connectToLearnerMasterLimit=0", |c| {
         c.ensemble.connect_to_learner_master_limit_ticks.is_none()
+    }),
+    ("observerMasterPort=2191", |c| {
+        c.ensemble.observer_master_port == Some(2191)
+    }),
+    ("observerMasterPort=0", |c| {
+        c.ensemble.observer_master_port.is_none()
+    }),
+    ("observerMasterPort=-1", |c| {
+        c.ensemble.observer_master_port.is_none()
+    }),
+    ("observer.reconnectDelayMs=300", |c| {
+        c.ensemble.observer_reconnect_delay_ms == 300 && c.ensemble.observer_election_delay_ms == 200
+    }),
+    ("observer.election.DelayMs=0", |c| {
+        c.ensemble.observer_election_delay_ms == 0 && c.ensemble.observer_reconnect_delay_ms == 0
+    }),
+    ("observer.election.DelayMs=900", |c| {
+        c.ensemble.observer_election_delay_ms == 900
     }),
     ("multiAddress.enabled=true", |c| {
         c.ensemble.is_multi_address_enabled
@@ -350,8 +388,8 @@ const WRONG_VALUES: &[(&str, &str)] = &[
         "weight.1: found \"-1\", it must be a whole number, 0 or more",
     ),
     (
-        "enforce.auth.enabled=true",
-        "enforce.auth.enabled: cannot be honoured yet and must not be ignored: clients that do not \
+        "sessionRequireClientSASLAuth=true",
+        "sessionRequireClientSASLAuth: cannot be honoured yet and must not be ignored: clients that do not \
              authenticate would be served all the same; only false is allowed",
     ),
     (
@@ -395,8 +433,8 @@ const WARNINGS: &[(&str, &str)] = &[
         "foo.bar: unknown key, it has no effect; no known key resembles it",
     ),
     (
-        "localSessionsEnabled=true",
-        "localSessionsEnabled: known, has no effect yet",
+        "portUnification=true",
+        "portUnification: known, has no effect yet",
     ),
     (
         "ssl.keyStore.password=hunter2",

@@ -65,6 +65,7 @@ fn zk_3769_no_message_makes_a_server_deaf() {
         peer_epoch: 1,
         version: 2,
         config: Some(String::new()),
+        proposed: None,
     };
     let mut bodies: Vec<Bytes> = (0..40).map(|length| whole.encode().slice(..length)).collect();
     for config in [
