@@ -33,6 +33,8 @@ TICK_MS = 500
 SUPER_PASSWORD = "super:interop"
 SUPER_DIGEST = "super:" + base64.b64encode(hashlib.sha1(SUPER_PASSWORD.encode()).digest()).decode()
 START_SECONDS = 60
+# Containers and TTL nodes go soon.
+CONTAINER_CHECK_MS = 200
 
 
 def default_template():
@@ -44,7 +46,8 @@ def default_template():
 def apache_template():
     """The command of Apache's own server."""
     main = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
-    return f"java -Xmx512m -XX:TieredStopAtLevel=1 -cp {shlex.quote(apache_class_path())} {main} {{cfg}}"
+    options = f"-Xmx512m -XX:TieredStopAtLevel=1 -Dznode.container.checkIntervalMs={CONTAINER_CHECK_MS}"
+    return f"java {options} -cp {shlex.quote(apache_class_path())} {main} {{cfg}}"
 
 
 _class_path = []
@@ -113,6 +116,10 @@ class Server:
                 "maxClientCnxns=0\n"
                 "admin.enableServer=false\n"
                 "4lw.commands.whitelist=*\n"
+                "extendedTypesEnabled=true\n"
+                "enforceQuota=true\n"
+                # Apache reads it as a Java property only.
+                f"znode.container.checkIntervalMs={CONTAINER_CHECK_MS}\n"
                 f"DigestAuthenticationProvider.superDigest={SUPER_DIGEST}\n"
             )
         self.command = shlex.split(template.replace("{cfg}", shlex.quote(cfg)))

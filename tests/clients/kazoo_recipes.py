@@ -86,6 +86,7 @@ def lock_excludes():
         for thread in [in_thread(work, client, f"m{i}") for i, client in enumerate(members)]:
             thread.result()
         equal(len(seen), 20)
+        members[0].sync(top)
         equal(members[0].get_children(top), [])
 
 
@@ -178,11 +179,13 @@ def semaphore():
         holders = [client.Semaphore(top, f"s{i}", max_leases=2) for i, client in enumerate((one, two, three))]
         check(holders[0].acquire() and holders[1].acquire(), "two leases")
         equal(holders[2].acquire(blocking=False), False)
+        one.sync(top)
         equal(sorted(holders[0].lease_holders()), ["s0", "s1"])
         raises(errors.LockTimeout, holders[2].acquire, timeout=0.2)
         waiting = in_thread(holders[2].acquire)
         holders[0].release()
         equal(waiting.result(), True)
+        two.sync(top)
         equal(sorted(holders[1].lease_holders()), ["s1", "s2"])
         raises(ValueError, one.Semaphore(top, "s9", max_leases=5).acquire)
         two.stop()
@@ -276,6 +279,7 @@ def double_barrier():
         for thread in threads:
             thread.result()
         equal((sorted(entered), sorted(left)), ([0, 1, 2], [0, 1, 2]))
+        members[0].sync(top)
         equal(members[0].get_children(top), [])
 
 
@@ -329,6 +333,7 @@ def queue_with_two_consumers():
             source.put(str(i).encode())
 
         def drain(client):
+            client.sync(top)
             found = client.Queue(top)
             while (value := found.get()) is not None:
                 taken.append(int(value))
@@ -359,6 +364,7 @@ def locking_queue():
         third = one.LockingQueue(top)
         equal(third.get(30), b"x", "an entry whose holder is gone")
         check(third.consume() and second.consume(), "both are done")
+        one.sync(top)
         equal(len(source), 0)
 
 
@@ -375,6 +381,7 @@ def counter():
 
         for thread in [in_thread(add, client) for client in members]:
             thread.result()
+        members[0].sync(top)
         last = members[0].Counter(top)
         equal(last.value, 100)
         last += 5
@@ -494,6 +501,7 @@ def tree_cache():
         top, seen = path(), []
         two.create(top, b"root")
         two.create(top + "/a", b"1")
+        one.sync(top)
         cache = TreeCache(one, top)
         cache.listen(seen.append)
         cache.start()

@@ -62,25 +62,38 @@ def c():
     return lambda server: [program, server.address], {}
 
 
-def curator():
+def java(program):
+    """The words that run this program, which is compiled into a folder that goes with this process."""
     install("java")
-    build = tempfile.TemporaryDirectory(prefix="zk-curator-")
+    build = tempfile.TemporaryDirectory(prefix="zk-java-")
     atexit.register(build.cleanup)
     class_path = harness.quiet_class_path()
-    source = os.path.join(HERE, "java", "CuratorClient.java")
+    source = os.path.join(HERE, "java", f"{program}.java")
     subprocess.run(["javac", "-nowarn", "-d", build.name, "-cp", class_path, source], check=True)
-    java = ["java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-Dlog4j2.level=OFF"]
-    return lambda server: [*java, "-cp", f"{build.name}:{class_path}", "CuratorClient", server.address], {}
+    words = ["java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-Dlog4j2.level=OFF"]
+    return [*words, "-cp", f"{build.name}:{class_path}", program]
 
 
-def rust():
+def curator(program):
+    def prepare():
+        command = java(program)
+        return lambda server: [*command, server.address], {}
+
+    return prepare
+
+
+def rust(*more):
     """Built once into the cache folder; cargo itself knows when there is nothing to do."""
-    target = os.path.join(install("rust"), "rust-target")
-    manifest = os.path.join(HERE, "rust", "Cargo.toml")
-    command = ["cargo", "build", "--quiet", "--locked", "--manifest-path", manifest]
-    subprocess.run(command, check=True, env={**os.environ, "CARGO_TARGET_DIR": target})
-    program = os.path.join(target, "debug", "rust-client")
-    return lambda server: [program, server.address], {"RUST_BACKTRACE": "0"}
+
+    def prepare():
+        target = os.path.join(install("rust"), "rust-target")
+        manifest = os.path.join(HERE, "rust", "Cargo.toml")
+        command = ["cargo", "build", "--quiet", "--locked", "--manifest-path", manifest]
+        subprocess.run(command, check=True, env={**os.environ, "CARGO_TARGET_DIR": target})
+        program = os.path.join(target, "debug", "rust-client")
+        return lambda server: [program, server.address, *more], {"RUST_BACKTRACE": "0"}
+
+    return prepare
 
 
 def zkcli():
@@ -102,8 +115,15 @@ ALL = [
     Client("kazoo-sessions", kazoo("kazoo_sessions.py")),
     Client("kazoo-recipes", kazoo("kazoo_recipes.py")),
     Client("zkcli", zkcli),
-    Client("curator", curator),
+    Client("curator", curator("CuratorClient")),
     Client("c", c, 60),
     Client("node", node),
-    Client("rust", rust),
+    Client("rust", rust()),
+]
+
+# On ensembles whose members change.
+RECONFIG = [
+    Client("kazoo", kazoo("kazoo_reconfig.py")),
+    Client("curator", curator("CuratorReconfig")),
+    Client("rust", rust("reconfig")),
 ]

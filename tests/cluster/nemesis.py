@@ -1,8 +1,13 @@
 """What goes wrong in a run: each kind does its harm, holds it for a while, and undoes it; drawn from the seed."""
 
+import re
 import subprocess
+import threading
 import time
 
+from clients import LOST, Expired
+from cluster import wait_until, zk
+from membership import body, superuser
 from network import CLIENT
 
 WRITES = "pwrite64,fdatasync,fsync,rename,ftruncate,fallocate"
@@ -18,14 +23,14 @@ def strace(*injections):
 
 
 class Nemesis:
-    """Draws two to four kinds and does them in turn, until it is told to end."""
+    """Does these kinds in turn, until it is told to end."""
 
-    def __init__(self, cluster, rng, slow, kinds=None):
+    def __init__(self, cluster, rng, slow, kinds):
         self.cluster = cluster
         self.net = cluster.namespaces
         self.rng = rng
         self.slow = slow  # words before the command of every member, for slow syncs
-        self.kinds = kinds or rng.sample(sorted(KINDS), rng.randint(2, 4))
+        self.kinds = kinds
         self.done = []
         self.lines = []
         self.ended = []  # members of ours that ended though nothing was done to them
@@ -65,6 +70,8 @@ class Nemesis:
             if member.paused:
                 member.resume()
             member.prefix = list(self.slow)
+        if "change_members" in self.kinds:
+            self.everybody_votes()
 
     # ---- whom and how long
 
@@ -111,6 +118,30 @@ class Nemesis:
         dropped = sum(self.net.dropped(number) for number in self.net.numbers)
         self.note(f"{dropped} packets dropped")
         self.net.heal()
+
+    # ---- who the members are
+
+    def reconfigure(self, **change):
+        """The configuration that the change leads to; None if nobody said so. What was asked may be done all the same."""
+        try:
+            with superuser(self.leader(), timeout=2000, wait=5) as client:
+                reply = client.ask(zk.RECONFIG, body(**change))
+                self.note(f"{change}: error {reply.err}")
+                return reply.body[0].decode() if reply.err == 0 else None
+        except (*LOST, Expired) as error:
+            self.note(f"{change}: {type(error).__name__}")
+            return None
+
+    def everybody_votes(self):
+        """All who began as voters are voters again."""
+        voters = [member for member in self.cluster if member.role == "participant"]
+        lines = ",".join(member.full_line() for member in voters)
+
+        def voting():
+            text = self.reconfigure(joining=lines)
+            return text and len(re.findall(r":participant", text)) == len(voters)
+
+        wait_until(voting, lambda: f"everybody votes: {self.lines[-3:]}", seconds=60.0, step=0.3)
 
     def inject(self, injection, wait=6.0):
         """A member runs with this injection until it ends or for some seconds, then without it."""
@@ -232,6 +263,24 @@ def slow_disk(nemesis):
     nemesis.inject(f"{SYNCS}:delay_enter={nemesis.rng.randint(20, 200)}000", wait=nemesis.rng.uniform(3.0, 6.0))
 
 
+def change_members(nemesis):
+    """Somebody goes, or gives the vote away, and comes back; who leads or another may die at any step of both."""
+    member = nemesis.leader() if nemesis.rng.random() < 0.4 else nemesis.any()
+    goes = nemesis.rng.random() < 0.5
+    away = {"leaving": str(member.id)} if goes else {"joining": member.full_line("observer")}
+    for change in (away, {"joining": member.full_line()}):
+        asks = threading.Thread(target=nemesis.reconfigure, kwargs=change)
+        asks.start()
+        if nemesis.rng.random() < 0.5:
+            nemesis.hold(0.0, 0.1)
+            # Who may be in no list just now has nothing to start with.
+            others = [other for other in nemesis.cluster if not (goes and other is member)]
+            nemesis.kill(nemesis.rng.choice(others))
+        asks.join()
+        nemesis.hold(0.0, 2.0)
+    nemesis.everybody_votes()
+
+
 KINDS = {
     function.__name__: function
     for function in (
@@ -253,5 +302,6 @@ KINDS = {
         rename_fails,
         dies_at_a_call,
         slow_disk,
+        change_members,
     )
 }

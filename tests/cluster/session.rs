@@ -115,6 +115,10 @@ impl Watches {
             list.insert(path);
             return;
         }
+        if code == op::REMOVE_WATCHES && err == 0 {
+            self.removed(body.int().unwrap_or(0), &path);
+            return;
+        }
         if !body.bool().unwrap_or(false) {
             return;
         }
@@ -124,6 +128,23 @@ impl Watches {
             (op::GET_CHILDREN | op::GET_CHILDREN2, 0) => self.child.insert(path),
             _ => false,
         };
+    }
+
+    /// By the kinds of removeWatches.
+    fn removed(&mut self, kind: i32, path: &str) {
+        if matches!(kind, 1 | 3) {
+            self.child.remove(path);
+        }
+        if matches!(kind, 2 | 3) {
+            self.data.remove(path);
+            self.exist.remove(path);
+        }
+        if matches!(kind, 3 | 4) {
+            self.persistent.remove(path);
+        }
+        if matches!(kind, 3 | 5) {
+            self.recursive.remove(path);
+        }
     }
 
     fn fired(&mut self, kind: i32, path: &str) {

@@ -235,18 +235,32 @@ fn members(session: &mut Session) -> Result<(), Lost> {
 
 fn stream(session: &mut Session) -> Vec<Request> {
     let path = format!("/stream/{}", session.rng.below(6));
-    let request = match session.rng.below(12) {
+    let request = match session.rng.below(14) {
         0..3 => (op::SET_DATA, wire::set_data(&path, &value(session), -1)),
         3 | 4 => (op::CREATE, wire::create(&path, &value(session), OPEN, PERSISTENT)),
         5 => (op::DELETE, wire::path_version(&path, -1)),
         6 | 7 => (op::GET_DATA, wire::path_watch(&path, true)),
         8 | 9 => (op::EXISTS, wire::path_watch(&path, true)),
         10 => (op::GET_CHILDREN2, wire::path_watch("/stream", true)),
-        _ => {
+        11 | 12 => {
             let recursive = session.chance(50);
             let watched = if recursive { "/stream".to_owned() } else { path };
             let body = wire::Out::default().string(&watched).int(recursive.into());
             (op::ADD_WATCH, body.0)
+        }
+        _ => {
+            let watched = if session.chance(30) {
+                "/stream".to_owned()
+            } else {
+                path
+            };
+            let kind = 1 + session.rng.below(5) as i32;
+            let code = if session.chance(50) {
+                op::REMOVE_WATCHES
+            } else {
+                op::CHECK_WATCHES
+            };
+            (code, wire::Out::default().string(&watched).int(kind).0)
         }
     };
     vec![request]

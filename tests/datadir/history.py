@@ -1,21 +1,30 @@
 """Random histories of writes through the wire, and what a server must show of them afterwards."""
 
 import re
+import time
 
 import zkwire as zk
-from generate import Generator, World
+from generate import LIMITS, QUOTA, Generator, World
 
 TIMEOUT = 600000
 
 
+# The first names of the paths that have quotas.
+LIMITED = ["a", "b", "none"]
+
+
 class Writes(Generator):
     """Writes only, and none after which Apache's own digests are wrong or its own replay fails: a plain create with the
-    container flag, a null id in an ACL, an undecodable multi, and (3.8.0) create2 inside a multi."""
+    container flag, the opcode for containers with other flags, a null id in an ACL, an undecodable multi, and (3.8.0)
+    create2 inside a multi. Nor any after which statistics of quotas change when they are counted anew: no quota is
+    below another, and limits come before statistics."""
 
     def table(self):
         return [
             (14, self.create),
             (8, self.sequential),
+            (8, self.create_kind),
+            (2, self.limits),
             (7, self.delete),
             (12, self.set_data),
             (7, self.set_acl),
@@ -25,8 +34,23 @@ class Writes(Generator):
     def request(self):
         while True:
             request = super().request()
-            if request.op not in (zk.CREATE, zk.CREATE2) or request.body[-4:] != zk.i32(4):
-                return request
+            has_flags = request.body[-4:] == zk.i32(4)
+            if request.op in (zk.CREATE, zk.CREATE2) and has_flags:
+                continue
+            if request.op == zk.CREATE_CONTAINER and not has_flags:
+                continue
+            return request
+
+    def quotas(self):
+        """Creates the quotas of a history."""
+        for name in LIMITED:
+            yield zk.create(f"{QUOTA}/{name}")
+            yield zk.create(f"{QUOTA}/{name}/zookeeper_limits", self.rng.choice(LIMITS))
+            yield zk.create(f"{QUOTA}/{name}/zookeeper_stats", self.data())
+
+    def limits(self):
+        node = f"{QUOTA}/{self.rng.choice(LIMITED)}/zookeeper_limits"
+        return zk.SET_DATA, zk.set_data(node, self.rng.choice(LIMITS)), node
 
     def acl(self):
         entries = super().acl()
@@ -34,7 +58,11 @@ class Writes(Generator):
 
     def multi(self):
         subs = [self.sub_write() for _ in range(self.rng.randrange(0, 6))]
-        subs = [(kind, record) for kind, record in subs if kind != zk.CREATE2]
+        subs = [
+            (kind, record)
+            for kind, record in subs
+            if kind not in (zk.CREATE2, zk.CREATE_CONTAINER) and QUOTA.encode() not in record
+        ]
         return zk.MULTI, zk.multi(subs), f"types {[kind for kind, _ in subs]}"
 
 
@@ -53,6 +81,9 @@ class History:
         conns = []
         for _ in range(self.rng.randrange(1, 4)):
             conns.append(self.open(server, {conn.connected.session_id for conn in conns}))
+        if self.written == 0:
+            for body in self.generator.quotas():
+                conns[0].call(self.generator.next_xid(), zk.CREATE, body)
         while count > 0:
             conn = self.rng.choice(conns)
             # Apache's digests now and then come out wrong for pipelined writes.
@@ -66,6 +97,24 @@ class History:
                 conn.call(1, zk.CLOSE_SESSION)
                 self.closed[conn.connected.session_id] = self.live.pop(conn.connected.session_id)
             conn.drop()
+
+    def wait_for_removals(self, server):
+        """A container and a TTL node come, and go by the server's will."""
+        conn = server.connect(TIMEOUT)
+        zk.become_super(conn)
+        for op, body in (
+            (zk.CREATE_CONTAINER, zk.create("/box", flags=4)),
+            (zk.CREATE, zk.create("/box/child")),
+            (zk.DELETE, zk.path_version("/box/child")),
+            (zk.CREATE_TTL, zk.create_ttl("/short", b"", zk.OPEN_ACL, 5, 1)),
+        ):
+            conn.call(1, op, body)
+        deadline = time.monotonic() + 30
+        while any(conn.call(1, zk.EXISTS, zk.path_watch(path)).err == 0 for path in ("/box", "/short")):
+            if time.monotonic() > deadline:
+                raise AssertionError("neither goes")
+        conn.call(1, zk.CLOSE_SESSION)
+        conn.drop()
 
     def open(self, server, connected):
         """A new session, or one that was left alive and is not connected."""

@@ -1,8 +1,8 @@
 """Seeded requests of every kind in scope, most of them sensible, many wrong.
 
 `World` remembers, from the replies of one server, which nodes exist, so that a good part of the requests succeeds.
-Requests that damage an Apache server are never made: ttl below zero (opcode 21), opcodes 20 and -10, quota nodes,
-and a known session with a wrong password.
+Requests that damage an Apache server are never made: modes without a ttl under opcode 21 with a ttl below zero,
+opcodes 20 and -10, a quota for the root, quota texts that cannot be read, and a known session with a wrong password.
 """
 
 from collections import namedtuple
@@ -139,6 +139,8 @@ UNKNOWN_OPCODES = [0, -1, 10, 13, 23, 24, 99, 108, 109, 1000, -2, -9, -12, 21474
 BODY_OPCODES = [
     zk.CREATE,
     zk.CREATE2,
+    zk.CREATE_CONTAINER,
+    zk.CREATE_TTL,
     zk.DELETE,
     zk.EXISTS,
     zk.GET_DATA,
@@ -151,8 +153,43 @@ BODY_OPCODES = [
     zk.MULTI,
     zk.MULTI_READ,
     zk.SET_WATCHES,
+    zk.SET_WATCHES2,
+    zk.ADD_WATCH,
+    zk.CHECK_WATCHES,
+    zk.REMOVE_WATCHES,
     zk.GET_EPHEMERALS,
     zk.GET_ALL_CHILDREN_NUMBER,
+]
+
+CREATES = (zk.CREATE, zk.CREATE2, zk.CREATE_CONTAINER, zk.CREATE_TTL)
+TTLS = [1, 1000, 600000, 1099511627775, 1099511627776, 0, -1, -600000, 9223372036854775807, -9223372036854775808]
+
+QUOTA = "/zookeeper/quota"
+# What has quotas: nodes that come and go, one below another, one that never exists, and the quotas themselves.
+LIMITED = ["/a", "/a", "/a/b", "/b", "/c", "/none", "/zookeeper"]
+LIMITS = [
+    b"count=-1,bytes=-1",
+    b"count=3,bytes=-1",
+    b"count=-1,bytes=20",
+    b"count=-1,bytes=-1=;byteHardLimit=60;countHardLimit=4",
+    b"count=2,bytes=5=;countHardLimit=6",
+    b"count=2,bytes=5=;countHardLimit=3",
+    b"byteHardLimit=30,countHardLimit=5",
+    b"byteHardLimit=100",
+    b"countHardLimit=0",
+    b"",
+    b"bytes=10=;;,count=5,",
+]
+STATS = [
+    b"count=1,bytes=4",
+    b"",
+    b",;",
+    b"count=7",
+    b"bytes=-3=;z=1;a=2;count=+9",
+    b"count==3,bytes=8=9",
+    b"=5",
+    b"count=9223372036854775807,bytes=-9223372036854775808",
+    b"\xc3\xa9=1;\xff=2",
 ]
 
 
@@ -168,13 +205,16 @@ class World:
         if reply.err != 0:
             return
         body = reply.body
-        if op in (zk.CREATE, zk.CREATE2):
-            self.nodes[body if op == zk.CREATE else body[0]] = [0, 0, None]
+        if op in CREATES:
+            path = body if op == zk.CREATE else body[0]
+            # Random data in quota nodes would end Apache.
+            if not path.startswith(QUOTA + "/"):
+                self.nodes[path] = [0, 0, None]
         elif op == zk.DELETE:
             self.nodes.pop(path, None)
         elif op == zk.MULTI:
             for result in body:
-                if result.type in (zk.CREATE, zk.CREATE2):
+                if result.type in CREATES:
                     self.learn(result.type, None, zk.Reply(0, 0, 0, result.body))
         elif op in (zk.SET_DATA, zk.SET_ACL, zk.EXISTS) and path in self.nodes:
             self.nodes[path] = [body.version, body.aversion, None]
@@ -191,6 +231,8 @@ class Generator:
         return [
             (14, self.create),
             (5, self.sequential),
+            (6, self.create_kind),
+            (14, self.quota),
             (9, self.delete),
             (8, self.exists),
             (9, self.get_data),
@@ -204,6 +246,9 @@ class Generator:
             (5, self.multi_read),
             (4, self.auth),
             (5, self.set_watches),
+            (5, self.add_watch),
+            (3, self.check_watches),
+            (6, self.remove_watches),
             (3, self.who_am_i),
             (3, self.get_ephemerals),
             (3, self.all_children),
@@ -302,6 +347,52 @@ class Generator:
         op = self.rng.choice([zk.CREATE, zk.CREATE2])
         return op, zk.create(path, self.data(), self.acl(), self.rng.choice([2, 3])), path
 
+    def create_kind(self):
+        """A container or TTL node, mostly."""
+        path = self.fresh_path() if self.coin(0.8) else self.path(0.5)
+        if self.coin():
+            flags = self.rng.choice([4, 4, 4, 0, 1, 2, 3, 5, 6, 7, -1])
+            return zk.CREATE_CONTAINER, zk.create(path, self.data(), self.acl(), flags), path
+        flags, ttl = self.rng.choice([5, 5, 5, 6, 6, 0, 1, 2, 4, 7]), self.ttl()
+        return zk.CREATE_TTL, zk.create_ttl(path, self.data(), self.acl(), flags, self.survived(flags, ttl)), path
+
+    def create_container(self):
+        path = self.fresh_path()
+        return zk.CREATE_CONTAINER, zk.create(path, self.data(), self.acl(), 4), path
+
+    def ttl(self):
+        return self.rng.choice([1, 1000, 600000]) if self.coin(0.6) else self.rng.choice(TTLS)
+
+    def survived(self, flags, ttl):
+        """Apache does not survive a negative one with other flags."""
+        return ttl if flags in (5, 6) else abs(ttl) % (1 << 62)
+
+    def quota(self):
+        """Something about the limits or the statistics of a quota."""
+        of = QUOTA + self.rng.choice(LIMITED)
+        roll = self.rng.random()
+        if roll < 0.2:
+            return zk.CREATE, zk.create(of, self.data()), of
+        node = f"{of}/zookeeper_{'limits' if self.coin(0.5) else 'stats'}"
+        texts = LIMITS if node.endswith("limits") else STATS
+        if roll < 0.5:
+            op = self.rng.choice([zk.CREATE, zk.CREATE2])
+            return op, zk.create(node, self.rng.choice(texts)), node
+        if roll < 0.75:
+            return zk.GET_DATA, zk.path_watch(node, self.coin()), node
+        if roll < 0.95:
+            return zk.SET_DATA, zk.set_data(node, self.rng.choice(texts)), node
+        return zk.DELETE, zk.path_version(node), node
+
+    def first_quotas(self):
+        """Some that are there from the beginning."""
+        for path in dict.fromkeys(LIMITED[:4]):
+            of = QUOTA + path
+            yield zk.create(of), of
+            for name, text in (("limits", self.rng.choice(LIMITS)), ("stats", b"")):
+                node = f"{of}/zookeeper_{name}"
+                yield zk.create(node, text), node
+
     def delete(self):
         path = self.path()
         return zk.DELETE, zk.path_version(path, self.version(path, 0)), path
@@ -354,12 +445,20 @@ class Generator:
     def sub_write(self):
         path = self.path(0.97)
         kind = self.rng.choice(
-            [zk.CREATE, zk.CREATE, zk.CREATE2, zk.SET_DATA, zk.SET_DATA, zk.DELETE, zk.CHECK]
+            [zk.CREATE, zk.CREATE, zk.CREATE2, zk.SET_DATA, zk.SET_DATA, zk.DELETE, zk.CHECK, zk.CREATE_TTL]
         )
-        if kind in (zk.CREATE, zk.CREATE2):
+        if kind in CREATES:
             path = self.fresh_path()
             acl = self.acl() if self.coin(0.3) else OPEN
-            return kind, zk.create(path, self.data(), acl or OPEN, self.rng.choice([0, 0, 0, 1, 2, 3]))
+            if kind == zk.CREATE_TTL:
+                flags = self.rng.choice([5, 5, 6, 6, 4, 0, 1, 2, 3, 7])
+                return kind, zk.create_ttl(path, self.data(), acl or OPEN, flags, self.ttl())
+            if self.coin(0.1):
+                kind = zk.CREATE_CONTAINER
+            return kind, zk.create(path, self.data(), acl or OPEN, self.rng.choice([0, 0, 0, 1, 2, 3, 4]))
+        if kind == zk.SET_DATA and self.coin(0.1):
+            node = f"{QUOTA}{self.rng.choice(LIMITED)}/zookeeper_stats"
+            return kind, zk.set_data(node, self.rng.choice(STATS))
         if kind == zk.SET_DATA:
             return kind, zk.set_data(path, self.data(), self.version(path, 0))
         return kind, zk.path_version(path, self.version(path, 0))
@@ -428,11 +527,32 @@ class Generator:
         return zk.AUTH, zk.auth_packet(scheme, data), f"{scheme} {data}", True, True
 
     def set_watches(self):
-        lists = [[self.path() for _ in range(self.rng.randrange(0, 4))] for _ in range(3)]
+        op, counts = self.rng.choice([(zk.SET_WATCHES, [4, 4, 4]), (zk.SET_WATCHES2, [3, 3, 3, 2, 2])])
+        lists = [[self.watched_path() for _ in range(self.rng.randrange(count))] for count in counts]
         if self.coin(0.05):
-            lists[self.rng.randrange(3)] = None
+            lists[self.rng.randrange(len(lists))] = None
         zxid = self.rng.choice([0, -1, self.rng.randrange(0, 3000), self.rng.randrange(0, 3000), 1 << 40])
-        return zk.SET_WATCHES, zk.set_watches(zxid, *lists), f"since {zxid}: {lists}"
+        return op, zk.set_watches2(zxid, *lists), f"since {zxid}: {lists}"
+
+    def watched_path(self):
+        """Any path, and now and then one that much is below."""
+        return self.rng.choice(["/", "/a", "/b"]) if self.coin(0.1) else self.path()
+
+    def add_watch(self):
+        path = self.watched_path()
+        mode = self.rng.choice([0, 1]) if self.coin(0.95) else self.rng.choice([-1, 2, 3, 2147483647])
+        return zk.ADD_WATCH, zk.path_watcher(path, mode), f"{path} mode {mode}"
+
+    def check_watches(self):
+        path, kind = self.watched_path(), self.watcher_type()
+        return zk.CHECK_WATCHES, zk.path_watcher(path, kind), f"{path} type {kind}"
+
+    def remove_watches(self):
+        path, kind = self.watched_path(), self.watcher_type()
+        return zk.REMOVE_WATCHES, zk.path_watcher(path, kind), f"{path} type {kind}"
+
+    def watcher_type(self):
+        return self.rng.randrange(1, 6) if self.coin(0.97) else self.rng.choice([0, -1, 6, 2147483647])
 
     def who_am_i(self):
         return zk.WHO_AM_I, b"", ""
@@ -475,6 +595,7 @@ class Generator:
         kinds = [
             self.create,
             self.sequential,
+            self.create_container,
             self.delete,
             self.exists,
             self.get_data,
@@ -486,6 +607,9 @@ class Generator:
             self.multi,
             self.multi_read,
             self.set_watches,
+            self.add_watch,
+            self.check_watches,
+            self.remove_watches,
             self.all_children,
         ]
         return self.rng.choice(kinds)()

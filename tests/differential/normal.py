@@ -88,7 +88,9 @@ class Normalizer:
     def word(self, word, text):
         """A four-letter word's lines without ids, latencies, packet counts, sizes and paths of directories."""
         if word == "mntr":
-            return sorted(line.split("\t")[0] for line in text.splitlines())
+            lines = text.splitlines()
+            counts = [line for line in lines if re.match(r"zk_(cnt_|sum_|max_|min_)?(node_.*_)?watch_count\t", line)]
+            return sorted([line.split("\t")[0] for line in lines] + counts)
         text = re.sub(r"0x[0-9a-f]{8,}", lambda m: str(self.session(signed(int(m.group(), 16)))), text)
         text = re.sub(r"(?m)^Zxid: 0x(.*)$", lambda m: f"Zxid: {self.zxid(int(m.group(1), 16))}", text)
         text = re.sub(r"(?m)^Latency min/avg/max: \d+/\d+\.\d+/\d+$", "Latency L", text)

@@ -19,11 +19,16 @@ import zkwire
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEFAULT_SERVER = "target/release/zkserver start-foreground {cfg}"
 JAVA = (
-    "java -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xshare:auto -Xmx256m {options} -cp {classes} "
+    "java -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xshare:auto -Xmx256m {options} "
+    "{check} -cp {classes} "
     "org.apache.zookeeper.server.quorum.QuorumPeerMain {{cfg}}"
 )
 
-# Every word, the super user of zkwire, small files, and session limits that no run reaches.
+# Containers and TTL nodes stay within any run. Apache reads the interval as a Java property only.
+CONTAINER_CHECK_MS = 86400000
+CONTAINER_CHECK = f"-Dznode.container.checkIntervalMs={CONTAINER_CHECK_MS}"
+
+# Every word, the super user of zkwire, small files, session limits that no run reaches, and all kinds of nodes.
 BASE_CONFIG = {
     "tickTime": 2000,
     "clientPortAddress": "127.0.0.1",
@@ -34,25 +39,39 @@ BASE_CONFIG = {
     "4lw.commands.whitelist": "*",
     "admin.enableServer": "false",
     "autopurge.purgeInterval": 0,
+    "extendedTypesEnabled": "true",
+    "znode.container.checkIntervalMs": CONTAINER_CHECK_MS,
     "DigestAuthenticationProvider.superDigest": zkwire.SUPER_DIGEST,
 }
 
 
-def apache_template(version="3.9.5", options=""):
-    """The command of an Apache server: class path from APACHE_CP (3.9.5 only), else from tests/tools/apache.sh."""
+def apache_class_path(version="3.9.5"):
+    """From APACHE_CP (3.9.5 only), else from tests/tools/apache.sh."""
     classes = os.environ.get("APACHE_CP") if version == "3.9.5" else None
     if not classes:
         script = os.environ.get("APACHE_SH", str(REPOSITORY / "tests/tools/apache.sh"))
         classes = subprocess.run(
             [script, version], check=True, stdout=subprocess.PIPE, text=True
         ).stdout.strip()
-    return JAVA.format(options=options, classes=shlex.quote(classes))
+    return classes
+
+
+def apache_template(version="3.9.5", options=""):
+    """The command of an Apache server."""
+    classes = apache_class_path(version)
+    return JAVA.format(options=options, classes=shlex.quote(classes), check=CONTAINER_CHECK)
 
 
 def resolved(template):
     """The template itself, or Apache's for `apache` and `apache-VERSION`."""
     name, _, version = template.partition("-")
     return apache_template(version or "3.9.5") if name == "apache" and " " not in template else template
+
+
+def fill(word, places):
+    for place, text in places.items():
+        word = word.replace(place, text)
+    return word
 
 
 def free_port():
@@ -101,7 +120,9 @@ class Server:
         lines = {"dataDir": self.data_dir, "clientPort": self.port, **self.config}
         cfg = self.directory / f"{self.name}.cfg"
         cfg.write_text("".join(f"{key}={value}\n" for key, value in lines.items() if value is not None))
-        command = self.prefix + [word.replace("{cfg}", str(cfg)) for word in shlex.split(self.template)]
+        interval = self.config["znode.container.checkIntervalMs"]
+        places = {"{cfg}": str(cfg), CONTAINER_CHECK: f"-Dznode.container.checkIntervalMs={interval}"}
+        command = self.prefix + [fill(word, places) for word in shlex.split(self.template)]
         with open(self.output, "ab") as output:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, cwd=REPOSITORY

@@ -133,6 +133,16 @@ def set_watches(relative_zxid, data, exist, child):
     return i64(relative_zxid) + vec(data, ustr) + vec(exist, ustr) + vec(child, ustr)
 
 
+def set_watches2(relative_zxid, *lists):
+    """The five lists: data, exist, child, persistent, persistent recursive."""
+    return i64(relative_zxid) + b"".join(vec(paths, ustr) for paths in lists)
+
+
+def path_watcher(path, code):
+    """addWatch with a mode, checkWatches and removeWatches with a type of watcher."""
+    return ustr(path) + i32(code)
+
+
 def multi(subs, end=True):
     """`subs`: (type, record bytes) each; without `end` the terminator is missing."""
     body = b"".join(multi_header(kind, False, -1) + record for kind, record in subs)

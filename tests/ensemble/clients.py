@@ -26,14 +26,14 @@ class Expired(Exception):
 class Client:
     """One connection to one member, with a session: a new one, or that of another Client. Nothing is retried."""
 
-    def __init__(self, member, timeout=30000, session=None, wait=PATIENCE, last_zxid=0):
+    def __init__(self, member, timeout=30000, session=None, wait=PATIENCE, last_zxid=0, read_only=False):
         self.member = member
         self.conn = zk.Conn(member.port, host=member.host, wait=wait)
         self.xid = 0
         self.events = []
         fields = {"session_id": session.session_id, "passwd": session.passwd} if session else {}
         try:
-            self.session = self.conn.handshake(timeout, last_zxid=last_zxid, **fields)
+            self.session = self.conn.handshake(timeout, last_zxid=last_zxid, read_only=read_only, **fields)
         except BaseException:
             self.conn.drop()
             raise

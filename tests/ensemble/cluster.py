@@ -73,6 +73,7 @@ class Member:
         self.config = {}  # replaces entries of the cluster's; None removes a key
         self.servers = None  # its own lines server.N=..., when they shall differ from the cluster's
         self.myid = number
+        self.keeps_config = False  # whether a start goes on with the file that the last one has left
         self.prefix = []  # words before the command, for instance of strace
         self.host = f"{cluster.network}.{number}"
         # In a namespace of its own nobody else has any port.
@@ -100,6 +101,11 @@ class Member:
         """Its line in the list of servers."""
         return f"server.{self.id}={self.host}:{self.quorum_port}:{self.election_port}:{self.role}"
 
+    def full_line(self, role=None, port=None):
+        """The same with the address for clients, as a reconfiguration names it."""
+        line = f"server.{self.id}={self.host}:{self.quorum_port}:{self.election_port}:{role or self.role}"
+        return f"{line};{self.host}:{port or self.port}"
+
     # ---- the process
 
     def start(self):
@@ -112,6 +118,7 @@ class Member:
             "clientPort": self.port,
             "clientPortAddress": self.host,
             **self.cluster.config,
+            **self.cluster.properties,
             **self.config,
         }
         if self.role == "observer":
@@ -119,8 +126,13 @@ class Member:
         lines = [f"{key}={value}" for key, value in entries.items() if value is not None]
         lines += self.servers if self.servers is not None else self.cluster.server_lines()
         path = self.directory / "zoo.cfg"
-        path.write_text("\n".join(lines) + "\n")
+        if not (self.keeps_config and path.exists()):
+            path.write_text("\n".join(lines) + "\n")
         words = shlex.split(self.cluster.template(self.kind))
+        if self.is_apache():
+            # The last one counts.
+            at = words.index("-cp")
+            words[at:at] = [f"-D{name}={value}" for name, value in self.cluster.properties.items()]
         command = self.prefix + [word.replace("{cfg}", str(path)) for word in words]
         if self.cluster.namespaces:
             command = self.cluster.namespaces.command(self.id, command)
@@ -250,14 +262,25 @@ class Cluster:
     """Members of the given kinds, none of them started. `with` kills them all at its end.
 
     `ours` is the command behind the kind `ours`; `observers` the numbers of those that do not vote; `config` replaces
-    entries of CONFIG; `lines` are added to the list of servers (weights and groups). `namespaces`, a Network, is where
-    the members run; it is removed with them.
+    entries of CONFIG; `properties` are entries that Apache's servers read as Java properties only; `lines` are added to
+    the list of servers (weights and groups). `namespaces`, a Network, is where the members run; it is removed with them.
     """
 
-    def __init__(self, directory, kinds, ours=DEFAULT_SERVER, observers=(), config=None, lines=(), namespaces=None):
+    def __init__(
+        self,
+        directory,
+        kinds,
+        ours=DEFAULT_SERVER,
+        observers=(),
+        config=None,
+        properties=None,
+        lines=(),
+        namespaces=None,
+    ):
         self.directory = Path(directory)
         self.ours = ours
         self.config = dict(config or {})
+        self.properties = dict(properties or {})
         self.lines = list(lines)
         self.templates = {}
         self.strangers = []  # members that are in no list

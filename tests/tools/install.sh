@@ -1,7 +1,7 @@
 #!/bin/bash
 # Installs what tests/all needs on a Debian machine, by package name; quick when all is there already.
 #
-#   install.sh [PART...]   parts: java kazoo node c rust faults systemd network zookeeper (default: all)
+#   install.sh [PART...]   parts: java kazoo node c rust faults counts systemd network zookeeper (default: all)
 #
 # System packages come from apt (as root, or through sudo); Python and Node packages go into a cache folder,
 # which ZKSERVER_TEST_CACHE moves (default: the user's cache folder). The last line printed is that folder.
@@ -13,7 +13,7 @@ node_client=1.1.3
 
 main() {
   local part parts=("$@")
-  [ $# -gt 0 ] || parts=(java kazoo node c rust faults systemd network zookeeper)
+  [ $# -gt 0 ] || parts=(java kazoo node c rust faults counts systemd network zookeeper)
   mkdir -p "$cache"
   exec 9> "$cache/lock"
   flock 9
@@ -58,6 +58,12 @@ part_c() {
 # System calls are made to fail by it.
 part_faults() {
   have strace || apt_install strace
+}
+
+# Instructions are counted by valgrind, and put down to their lines by addr2line.
+part_counts() {
+  have valgrind || apt_install valgrind
+  have addr2line || apt_install binutils
 }
 
 # Units are judged by systemd's own tool; it need not run.

@@ -23,6 +23,8 @@ import org.apache.curator.framework.recipes.atomic.DistributedAtomicInteger;
 import org.apache.curator.framework.recipes.atomic.DistributedAtomicLong;
 import org.apache.curator.framework.recipes.barriers.DistributedBarrier;
 import org.apache.curator.framework.recipes.barriers.DistributedDoubleBarrier;
+import org.apache.curator.framework.recipes.cache.CuratorCache;
+import org.apache.curator.framework.recipes.cache.CuratorCacheListener;
 import org.apache.curator.framework.recipes.cache.NodeCache;
 import org.apache.curator.framework.recipes.cache.PathChildrenCache;
 import org.apache.curator.framework.recipes.cache.TreeCache;
@@ -36,20 +38,24 @@ import org.apache.curator.framework.recipes.locks.InterProcessSemaphoreMutex;
 import org.apache.curator.framework.recipes.locks.InterProcessSemaphoreV2;
 import org.apache.curator.framework.recipes.locks.Lease;
 import org.apache.curator.framework.recipes.nodes.PersistentNode;
+import org.apache.curator.framework.recipes.nodes.PersistentTtlNode;
 import org.apache.curator.framework.recipes.queue.SimpleDistributedQueue;
 import org.apache.curator.framework.recipes.shared.SharedCount;
 import org.apache.curator.framework.recipes.shared.SharedValue;
+import org.apache.curator.framework.recipes.watch.PersistentWatcher;
 import org.apache.curator.framework.state.ConnectionState;
 import org.apache.curator.retry.RetryForever;
+import org.apache.zookeeper.AddWatchMode;
 import org.apache.zookeeper.CreateMode;
 import org.apache.zookeeper.KeeperException;
-import org.apache.zookeeper.WatchedEvent;
+import org.apache.zookeeper.Watcher;
 import org.apache.zookeeper.Watcher.Event.EventType;
+import org.apache.zookeeper.Watcher.WatcherType;
 import org.apache.zookeeper.ZooDefs;
 import org.apache.zookeeper.data.Stat;
 
 /**
- * Curator's framework and recipes, as far as they need no persistent watches and no containers.
+ * Curator's framework and recipes.
  *
  * <p>CuratorClient HOST:PORT [CASE...]
  */
@@ -73,6 +79,9 @@ public final class CuratorClient {
         cases.put("operations", CuratorClient::operations);
         cases.put("accessControl", CuratorClient::accessControl);
         cases.put("watches", CuratorClient::watches);
+        cases.put("addedWatches", CuratorClient::addedWatches);
+        cases.put("persistentWatchers", CuratorClient::persistentWatchers);
+        cases.put("curatorCache", CuratorClient::curatorCache);
         cases.put("transactions", CuratorClient::transactions);
         cases.put("backgroundCalls", CuratorClient::backgroundCalls);
         cases.put("mutex", CuratorClient::mutex);
@@ -87,7 +96,10 @@ public final class CuratorClient {
         cases.put("queue", CuratorClient::queue);
         cases.put("caches", CuratorClient::caches);
         cases.put("persistentNodes", CuratorClient::persistentNodes);
+        cases.put("containers", CuratorClient::containers);
+        cases.put("ttlNodes", CuratorClient::ttlNodes);
         cases.put("restart", CuratorClient::restart);
+        cases.put("addedWatchesOverRestart", CuratorClient::addedWatchesOverRestart);
         if (!wanted.isEmpty()) {
             cases.keySet().retainAll(wanted);
         }
@@ -127,8 +139,6 @@ public final class CuratorClient {
                 .sessionTimeoutMs(10000)
                 .connectionTimeoutMs(10000)
                 .retryPolicy(new RetryForever(50))
-                // Containers are what Curator makes parents of by default.
-                .dontUseContainerParents()
                 .build();
         client.start();
         check(client.blockUntilConnected(WAIT_SECONDS, TimeUnit.SECONDS), "connected");
@@ -215,6 +225,98 @@ public final class CuratorClient {
         until(() -> seen.size() == 4, seen);
         same(seen, List.of(EventType.NodeCreated + path, EventType.NodeDataChanged + path,
                 EventType.NodeChildrenChanged + path, EventType.NodeDeleted + path + "/c"));
+    }
+
+    private static void addedWatches(String top) throws Exception {
+        List<String> flat = Collections.synchronizedList(new ArrayList<>());
+        List<String> deep = Collections.synchronizedList(new ArrayList<>());
+        Watcher flatWatcher = watcher(flat);
+        Watcher deepWatcher = watcher(deep);
+        String path = top + "/n";
+        one.watchers().add().withMode(AddWatchMode.PERSISTENT).usingWatcher(flatWatcher).forPath(path);
+        two.watchers().add().withMode(AddWatchMode.PERSISTENT_RECURSIVE).usingWatcher(deepWatcher).forPath(path);
+        two.create().forPath(path);
+        two.setData().forPath(path, bytes("1"));
+        two.create().forPath(path + "/c");
+        two.setData().forPath(path + "/c", bytes("1"));
+        two.delete().forPath(path + "/c");
+        two.delete().forPath(path);
+        List<String> expected = List.of(EventType.NodeCreated + path, EventType.NodeDataChanged + path,
+                EventType.NodeChildrenChanged + path, EventType.NodeChildrenChanged + path,
+                EventType.NodeDeleted + path);
+        until(() -> flat.equals(expected), flat);
+        List<String> expectedDeep = List.of(EventType.NodeCreated + path, EventType.NodeDataChanged + path,
+                EventType.NodeCreated + path + "/c", EventType.NodeDataChanged + path + "/c",
+                EventType.NodeDeleted + path + "/c", EventType.NodeDeleted + path);
+        until(() -> deep.equals(expectedDeep), deep);
+        fails(KeeperException.NoWatcherException.class, () -> one.watchers().remove(flatWatcher)
+                .ofType(WatcherType.PersistentRecursive).forPath(path));
+        one.watchers().remove(flatWatcher).ofType(WatcherType.Persistent).forPath(path);
+        two.watchers().remove(deepWatcher).ofType(WatcherType.Any).forPath(path);
+        until(() -> flat.contains(EventType.PersistentWatchRemoved + path), flat);
+        until(() -> deep.contains(EventType.PersistentWatchRemoved + path), deep);
+        one.create().forPath(path);
+        two.sync().forPath(path);
+        two.create().forPath(path + "/c");
+        one.getData().forPath(path);
+        same(flat.size(), 6);
+        same(deep.size(), 7);
+    }
+
+    private static void persistentWatchers(String top) throws Exception {
+        List<String> flat = Collections.synchronizedList(new ArrayList<>());
+        List<String> deep = Collections.synchronizedList(new ArrayList<>());
+        try (PersistentWatcher flatWatcher = new PersistentWatcher(one, top, false);
+                PersistentWatcher deepWatcher = new PersistentWatcher(one, top, true)) {
+            AtomicInteger set = new AtomicInteger();
+            for (PersistentWatcher watcher : List.of(flatWatcher, deepWatcher)) {
+                watcher.getResetListenable().addListener(set::incrementAndGet);
+                watcher.getListenable().addListener(watcher(watcher == flatWatcher ? flat : deep)::process);
+                watcher.start();
+            }
+            until(() -> set.get() == 2, set);
+            two.create().forPath(top + "/c");
+            two.setData().forPath(top + "/c", bytes("1"));
+            two.setData().forPath(top, bytes("1"));
+            two.delete().forPath(top + "/c");
+            until(() -> flat.equals(List.of(EventType.NodeChildrenChanged + top,
+                    EventType.NodeDataChanged + top, EventType.NodeChildrenChanged + top)), flat);
+            until(() -> deep.equals(List.of(EventType.NodeCreated + top + "/c",
+                    EventType.NodeDataChanged + top + "/c", EventType.NodeDataChanged + top,
+                    EventType.NodeDeleted + top + "/c")), deep);
+        }
+    }
+
+    private static void curatorCache(String top) throws Exception {
+        one.create().creatingParentsIfNeeded().forPath(top + "/old/deep", bytes("d"));
+        List<String> seen = Collections.synchronizedList(new ArrayList<>());
+        AtomicInteger initialized = new AtomicInteger();
+        try (CuratorCache cache = CuratorCache.build(one, top)) {
+            cache.listenable().addListener(CuratorCacheListener.builder()
+                    .forInitialized(initialized::incrementAndGet)
+                    .afterInitialized()
+                    .forCreates(node -> seen.add("+" + node.getPath()))
+                    .forChanges((before, node) -> seen.add("=" + node.getPath() + text(node.getData())))
+                    .forDeletes(node -> seen.add("-" + node.getPath()))
+                    .build());
+            cache.start();
+            until(() -> initialized.get() == 1, "the cache is filled");
+            same(cache.size(), 3);
+            same(text(cache.get(top + "/old/deep").get().getData()), "d");
+            String path = top + "/new";
+            two.create().forPath(path, bytes("1"));
+            until(() -> seen.contains("+" + path), seen);
+            two.setData().forPath(path, bytes("2"));
+            until(() -> seen.contains("=" + path + "2"), seen);
+            two.delete().forPath(path);
+            until(() -> seen.contains("-" + path), seen);
+            two.delete().deletingChildrenIfNeeded().forPath(top + "/old");
+            // A listener is told after the cache has changed.
+            List<String> all = List.of("+" + path, "=" + path + "2", "-" + path, "-" + top + "/old/deep",
+                    "-" + top + "/old");
+            until(() -> seen.equals(all), seen);
+            same(cache.size(), 1);
+        }
     }
 
     private static void transactions(String top) throws Exception {
@@ -444,8 +546,6 @@ public final class CuratorClient {
     }
 
     private static void queue(String top) throws Exception {
-        // The recipe would make a container of it.
-        one.create().forPath(top + "/q");
         SimpleDistributedQueue source = new SimpleDistributedQueue(one, top + "/q");
         SimpleDistributedQueue sink = new SimpleDistributedQueue(two, top + "/q");
         Future<byte[]> waiting = in(() -> sink.poll(WAIT_SECONDS, TimeUnit.SECONDS));
@@ -491,6 +591,50 @@ public final class CuratorClient {
         tree.close();
     }
 
+    private static void containers(String top) throws Exception {
+        String parents = top + "/a/b";
+        one.create().creatingParentContainersIfNeeded().forPath(parents + "/c", bytes("x"));
+        List<String> seen = Collections.synchronizedList(new ArrayList<>());
+        two.getData().usingWatcher(noting(seen)).forPath(top + "/a");
+        same(two.checkExists().forPath(parents).getEphemeralOwner(), 0L);
+        one.delete().forPath(parents + "/c");
+        until(() -> two.checkExists().forPath(top + "/a") == null, "both containers are removed");
+        until(() -> seen.contains(EventType.NodeDeleted + top + "/a"), seen);
+
+        Stat made = new Stat();
+        one.create().storingStatIn(made).withMode(CreateMode.CONTAINER).forPath(top + "/box", bytes("12345"));
+        same(made.getDataLength(), 5);
+        same(two.checkExists().forPath(top + "/box"), made);
+        fails(KeeperException.NodeExistsException.class,
+                () -> one.create().withMode(CreateMode.CONTAINER).forPath(top + "/box"));
+        one.transaction().forOperations(
+                one.transactionOp().create().withMode(CreateMode.CONTAINER).forPath(top + "/other"),
+                one.transactionOp().create().forPath(top + "/other/child"));
+        one.transaction().forOperations(one.transactionOp().delete().forPath(top + "/other/child"));
+        until(() -> two.checkExists().forPath(top + "/other") == null, "the container of the transaction goes");
+        check(two.checkExists().forPath(top + "/box") != null, "one that had no child stays");
+    }
+
+    private static void ttlNodes(String top) throws Exception {
+        same(one.create().withTtl(600000).withMode(CreateMode.PERSISTENT_SEQUENTIAL_WITH_TTL)
+                .forPath(top + "/s-", bytes("x")), top + "/s-0000000000");
+        one.create().withTtl(50).withMode(CreateMode.PERSISTENT_WITH_TTL).forPath(top + "/short");
+        until(() -> two.checkExists().forPath(top + "/short") == null, "its time is over");
+        check(two.checkExists().forPath(top + "/s-0000000000") != null, "this one has time");
+
+        PersistentTtlNode node = new PersistentTtlNode(one, top + "/node", 1500, bytes("v"));
+        node.start();
+        check(node.waitForInitialCreate(WAIT_SECONDS, TimeUnit.SECONDS), "made");
+        same(text(two.getData().forPath(top + "/node")), "v");
+        long first = two.checkExists().forPath(top + "/node").getCzxid();
+        until(() -> two.checkExists().forPath(top + "/node/touch") != null, "the child with a time to live");
+        long touched = two.checkExists().forPath(top + "/node/touch").getMzxid();
+        until(() -> two.checkExists().forPath(top + "/node/touch").getMzxid() > touched, "it is touched");
+        same(two.checkExists().forPath(top + "/node").getCzxid(), first);
+        node.close();
+        until(() -> two.checkExists().forPath(top + "/node") == null, "nobody touches it any more");
+    }
+
     private static void persistentNodes(String top) throws Exception {
         PersistentNode node = new PersistentNode(one, CreateMode.EPHEMERAL, false, top + "/pn", bytes("v"));
         node.start();
@@ -533,7 +677,40 @@ public final class CuratorClient {
         cache.close();
     }
 
+    /** The client sets its watches again; what happens then is seen, and no more. */
+    private static void addedWatchesOverRestart(String top) throws Exception {
+        List<String> flat = Collections.synchronizedList(new ArrayList<>());
+        List<String> deep = Collections.synchronizedList(new ArrayList<>());
+        one.watchers().add().withMode(AddWatchMode.PERSISTENT).usingWatcher(watcher(flat)).forPath(top);
+        one.watchers().add().withMode(AddWatchMode.PERSISTENT_RECURSIVE).usingWatcher(watcher(deep)).forPath(top);
+        List<ConnectionState> states = Collections.synchronizedList(new ArrayList<>());
+        one.getConnectionStateListenable().addListener((client, state) -> states.add(state));
+        List<String> expectedFlat = new ArrayList<>();
+        List<String> expectedDeep = new ArrayList<>();
+        for (String how : List.of("restart", "crash")) {
+            int before = Collections.frequency(states, ConnectionState.RECONNECTED);
+            ask(how);
+            until(() -> Collections.frequency(states, ConnectionState.RECONNECTED) > before, states);
+            one.create().forPath(top + "/" + how);
+            two.setData().forPath(top, bytes(how));
+            Collections.addAll(expectedFlat, EventType.NodeChildrenChanged + top, EventType.NodeDataChanged + top);
+            Collections.addAll(expectedDeep, EventType.NodeCreated + top + "/" + how,
+                    EventType.NodeDataChanged + top);
+            until(() -> flat.equals(expectedFlat), flat);
+            until(() -> deep.equals(expectedDeep), deep);
+        }
+        check(!states.contains(ConnectionState.LOST), "no session was lost: " + states);
+    }
+
     // Helpers
+
+    private static Watcher watcher(List<String> seen) {
+        return event -> {
+            if (event.getType() != EventType.None) {
+                seen.add(event.getType() + event.getPath());
+            }
+        };
+    }
 
     private static void ask(String request) throws Exception {
         System.out.println(request);
@@ -541,11 +718,7 @@ public final class CuratorClient {
     }
 
     private static org.apache.curator.framework.api.CuratorWatcher noting(List<String> seen) {
-        return (WatchedEvent event) -> {
-            if (event.getType() != EventType.None) {
-                seen.add(event.getType() + event.getPath());
-            }
-        };
+        return watcher(seen)::process;
     }
 
     private static <T> Future<T> in(Callable<T> body) {

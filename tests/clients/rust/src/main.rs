@@ -1,6 +1,9 @@
 //! Every operation in scope of the crate `zookeeper-client`, against a server.
 //!
 //!     rust-client HOST:PORT [CASE...]
+//!     rust-client HOST:PORT,... reconfig
+
+mod reconfig;
 
 use std::error::Error as StdError;
 use std::fmt::Debug;
@@ -47,6 +50,9 @@ async fn main() {
     let mut arguments = std::env::args().skip(1);
     let address = arguments.next().expect("HOST:PORT");
     let wanted: Vec<String> = arguments.collect();
+    if wanted == ["reconfig"] {
+        reconfig::run(&address).await;
+    }
     let mut runner = Runner {
         address,
         wanted,
@@ -55,7 +61,7 @@ async fn main() {
     println!(
         "plan {}",
         if runner.wanted.is_empty() {
-            13
+            14
         } else {
             runner.wanted.len()
         }
@@ -67,6 +73,7 @@ async fn main() {
     runner.case("acls", acls).await;
     runner.case("authentication", authentication).await;
     runner.case("watches", watches).await;
+    runner.case("persistent_watches", persistent_watches).await;
     runner.case("transactions", transactions).await;
     runner.case("multi_reads", multi_reads).await;
     runner.case("pipeline", pipeline).await;
@@ -343,6 +350,50 @@ async fn watches(bench: &Bench) -> Outcome {
     equal(
         soon("deletion", child.changed()).await?.event_type,
         EventType::NodeDeleted,
+    )
+}
+
+async fn persistent_watches(bench: &Bench) -> Outcome {
+    let other = bench.connect().await;
+    let path = bench.path("w");
+    let child = bench.path("w/c");
+    let mut flat = bench.client.watch(&path, AddWatchMode::Persistent).await?;
+    let mut deep = bench
+        .client
+        .watch(&bench.top, AddWatchMode::PersistentRecursive)
+        .await?;
+    for round in 0..2 {
+        other.create(&path, b"", &OPEN).await?;
+        other.create(&child, b"", &OPEN).await?;
+        other.set_data(&child, b"1", None).await?;
+        other.delete(&child, None).await?;
+        other.delete(&path, None).await?;
+        for expected in [
+            EventType::NodeCreated,
+            EventType::NodeChildrenChanged,
+            EventType::NodeChildrenChanged,
+            EventType::NodeDeleted,
+        ] {
+            let event = soon("of the node", flat.changed()).await?;
+            equal((round, event.event_type, event.path), (round, expected, path.clone()))?;
+        }
+        for (expected, at) in [
+            (EventType::NodeCreated, &path),
+            (EventType::NodeCreated, &child),
+            (EventType::NodeDataChanged, &child),
+            (EventType::NodeDeleted, &child),
+            (EventType::NodeDeleted, &path),
+        ] {
+            let event = soon("of all below", deep.changed()).await?;
+            equal((round, event.event_type, &event.path), (round, expected, at))?;
+        }
+    }
+    // Which removes it from the server.
+    drop(flat);
+    other.create(&path, b"", &OPEN).await?;
+    equal(
+        soon("one is left", deep.changed()).await?.event_type,
+        EventType::NodeCreated,
     )
 }
 
