@@ -1,73 +1,73 @@
 #!/usr/bin/env python3
 """How long a restart takes, from starting the process to the first answer: this server and Apache on the same data.
 
-    benches/restart.py --server 'target/release/zkserver start-foreground {cfg}' [--znodes 300000] [--pairs 3]
+    benches/restart.py --server 'target/release/zkserver start-foreground {cfg}' [--znodes 1000000] [--logged 100000]
 
-One server writes the znodes (100 bytes each) and ends with a snapshot and a log; copies of its directory are then
-opened by each in turn. Apache runs with the heap that a tree of this size wants.
+Our server writes the znodes (100 bytes each), a snapshot of them, and so many transactions behind it; copies of its
+directory are then opened by each side in turn. The lines that ours logs until it serves are printed: they must show
+how far it is. Half a minute, and for each pair the time of both starts.
 """
 
-import argparse
+import random
 import shutil
-import statistics
-import subprocess
-import sys
-import time
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests/differential"))
-import zkwire as zk
-from servers import Server, apache_template, scratch
+from loads import STAT, Names, fill, pump
+from side_by_side import main, parser, zk
+from snapshots import provoke
 
-CONFIG = {"preAllocSize": 65536, "snapCount": 100000}
+DATA = b"x" * 100
 
 
-def fill(server, count):
-    """Creates `count` znodes, a thousand to a multi and a parent for each thousand."""
-    conn = server.connect()
-    for parent in range(0, count, 1000):
-        subs = [(zk.CREATE, zk.create(f"/n{parent}", b""))]
-        subs += [(zk.CREATE, zk.create(f"/n{parent}/{i:07}", b"x" * 100)) for i in range(999)]
-        reply = conn.call(parent, zk.MULTI, zk.multi(subs))
-        assert reply.err == 0, reply
-    conn.drop()
+def prepare(bench):
+    """The data directory of a server with a snapshot and just so many transactions behind it."""
+    args, names = bench.args, Names()
+    with bench.standalone("ours", {"snapCount": 20000}) as server:
+        fill(server.port, names, args.znodes, DATA)
+        provoke(server, names.path, args.znodes)
+        server.terminate()
+    snapshot = max(zxid_of(path) for path in server.data_dir.glob("version-2/snapshot.*"))
+    # From here on no snapshot gets in between. The session of every connection counts, too.
+    server.config["snapCount"] = 2_000_000_000
+    with server:
+        rng = random.Random(4)
+        while (left := args.logged - (int(zk.srvr_field(server.port, "Zxid"), 16) - snapshot)) > 10:
+            sets = min(20000, left - 2)
+            bodies = [zk.set_data(names.path(rng.randrange(args.znodes)), DATA) for _ in range(sets)]
+            pump(server.port, zk.SET_DATA, bodies, STAT, conns=1)
+        logged = int(zk.srvr_field(server.port, "Zxid"), 16) - snapshot
+        server.terminate()
+    newest = max(zxid_of(path) for path in server.data_dir.glob("version-2/snapshot.*"))
+    assert newest == snapshot, "a later snapshot was taken"
+    print(f"{args.znodes} znodes in the snapshot, {logged} transactions behind it", flush=True)
+    return server.data_dir
 
 
-def timed_start(template, directory, name):
-    server = Server(template, directory, CONFIG, name)
-    start = time.monotonic()
-    server.start(120)
-    took = time.monotonic() - start
-    count = zk.srvr_field(server.port, "Node count")
+def zxid_of(path):
+    return int(path.name.partition(".")[2], 16)
+
+
+def timed_start(bench, side, data_dir):
+    """(seconds from the start of the process to its first answer, what it logged until then)."""
+    took, server = bench.start_on_copy(side, data_dir)
+    log = server.output.read_text(errors="replace")
+    nodes = int(zk.srvr_field(server.port, "Node count"))
     server.terminate()
-    return took, int(count)
+    assert nodes > bench.args.znodes, nodes
+    shutil.rmtree(server.directory)
+    return took, log
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--server", default="target/release/zkserver start-foreground {cfg}")
-    parser.add_argument("--znodes", type=int, default=300000)
-    parser.add_argument("--pairs", type=int, default=3)
-    args = parser.parse_args()
-    apache = apache_template().replace("-XX:TieredStopAtLevel=1 ", "").replace("-Xmx256m", "-Xmx3g")
-    times = {"apache": [], "ours": []}
-    with scratch() as directory:
-        source = Path(directory) / "source"
-        with Server(args.server, source, CONFIG, "writer") as server:
-            fill(server, args.znodes)
-            server.terminate()
-        for pair in range(args.pairs):
-            for name, template in (("apache", apache), ("ours", args.server)):
-                copy = Path(directory) / f"{name}-{pair}"
-                shutil.copytree(source / "data", copy / "data")
-                subprocess.run(["sync"], check=True)
-                took, count = timed_start(template, copy, name)
-                times[name].append(took)
-                print(f"{name}: {took * 1000:.0f} ms to serve {count} nodes", flush=True)
-    ratio = statistics.median(a / o for a, o in zip(times["apache"], times["ours"]))
-    apache_ms, ours_ms = (statistics.median(times[name]) * 1000 for name in ("apache", "ours"))
-    print(f"median: apache {apache_ms:.0f} ms, ours {ours_ms:.0f} ms, ours is better by {ratio:.2f}x")
+def run(bench):
+    data_dir = prepare(bench)
+    for pair, side in bench.turns():
+        took, log = timed_start(bench, side, data_dir)
+        bench.add(side, "from start to serving, ms", took * 1000, target="ours: at most 1000")
+        if side == "ours" and pair == 0:
+            print("what ours logs until it serves:")
+            print("".join(f"  {line[:160]}\n" for line in log.splitlines()), flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    options = parser(__doc__, pairs=3, znodes=1_000_000)
+    options.add_argument("--logged", type=int, default=100_000, help="transactions behind the snapshot")
+    main(run, options)
