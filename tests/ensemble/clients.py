@@ -137,6 +137,8 @@ class Roaming(threading.Thread):
     """A thread with a session that goes to another member when its connection is lost. Subclasses have `work`, which
     is called with a Client again and again; `fault` is what went wrong, and None when nothing did."""
 
+    closes = False  # whether it ends its session when it ends, and looks for a member that takes it until it has
+
     def __init__(self, cluster, timeout=30000, rng=None, members=None):
         super().__init__(daemon=True)
         self.cluster = cluster
@@ -149,19 +151,24 @@ class Roaming(threading.Thread):
         self.moves = 0
         self.fault = None
         self.ending = threading.Event()
+        self.close_sent = False
 
     def run(self):
         try:
-            while not self.ending.is_set():
+            while not self.ending.is_set() or self.closes and self.session:
                 client = self.connect()
                 if client is None:
-                    self.ending.wait(0.01)
+                    time.sleep(0.01)
                     continue
                 try:
                     while not self.ending.is_set():
                         self.work(client)
                         self.last_zxid = max(self.last_zxid, client.last_zxid)
-                    self.leave(client)
+                    if self.closes:
+                        self.close_sent = True
+                        client.close()
+                        self.session = None
+                    return
                 except LOST as lost:
                     if isinstance(lost, zk.Malformed) and "closed inside a frame" not in str(lost):
                         raise
@@ -181,7 +188,9 @@ class Roaming(threading.Thread):
         try:
             client = Client(member, self.timeout, self.session, wait=3.0, last_zxid=self.last_zxid)
         except Expired:
-            self.expired()
+            if not self.close_sent:
+                self.expired()
+            self.session = None  # closed, though the answer was lost
             return None
         except LOST:
             return None
@@ -192,9 +201,6 @@ class Roaming(threading.Thread):
 
     def work(self, client):
         raise NotImplementedError
-
-    def leave(self, client):
-        """The last thing on a connection when the thread ends in order."""
 
     def lost(self):
         """What to do when a connection is lost."""
@@ -212,6 +218,8 @@ class Roaming(threading.Thread):
 
 class Holder(Roaming):
     """Keeps a session alive by pings, with an ephemeral node in it that nobody may see vanish."""
+
+    closes = True
 
     def __init__(self, cluster, path, **named):
         super().__init__(cluster, **named)
@@ -232,9 +240,6 @@ class Holder(Roaming):
         client.ping()
         client.pong()
         self.ending.wait(0.05)
-
-    def leave(self, client):
-        client.close()
 
 
 class Writer(Roaming):
