@@ -129,13 +129,18 @@ impl Ensemble {
     }
 
     /// Whether the others are a quorum of every configuration that may count: the one in force, and what some
-    /// server knows or is about to know as proposed to follow it.
+    /// server knows or is about to know as proposed to follow it. One that has been followed counts until the
+    /// disk of one of the others says so: what was in force in memory alone is forgotten with the process.
     fn is_dispensable(&self, at: usize) -> bool {
         let others = (0..self.nodes.len()).filter(|other| *other != at);
+        let disks = others.clone().map(|other| &self.nodes[other].disk);
+        let told = disks
+            .filter(|disk| !disk.is_damaged)
+            .filter_map(|disk| Some(disk.configs.as_ref()?.committed().version()));
+        let in_force = told.max().unwrap_or(0);
         let others: AckSet = others.map(|other| ServerId(other as i64 + 1)).collect();
-        let is_enough = |config: &Config| {
-            config.version() < self.committed.version() || config.verifier().contains_quorum(&others)
-        };
+        let is_enough =
+            |config: &Config| config.version() < in_force || config.verifier().contains_quorum(&others);
         let mut known = self.nodes.iter().flat_map(|node| node.disk.all_configs());
         is_enough(&self.committed) && known.all(|configs| configs.all().all(is_enough))
     }
