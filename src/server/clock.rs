@@ -1,6 +1,6 @@
 //! The only place that reads clocks.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::clock::{Millis, Now};
 
@@ -29,8 +29,13 @@ impl Clock {
         }
     }
 
+    /// How long it is until the monotonic clock shows `at`; nothing once it has.
+    pub fn until(&self, at: Millis) -> Duration {
+        Duration::from_millis(at.0).saturating_sub(self.origin.elapsed())
+    }
+
     /// The instant at which the monotonic clock shows `at`.
     pub fn instant(&self, at: Millis) -> Instant {
-        self.origin + std::time::Duration::from_millis(at.0)
+        self.origin + Duration::from_millis(at.0)
     }
 }

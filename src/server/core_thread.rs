@@ -4,9 +4,9 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{Builder, JoinHandle};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use tokio::sync::{oneshot, watch};
 
 use super::client_port::ClientPortHandle;
@@ -41,7 +41,7 @@ impl CoreHandle {
 
 /// The core's inbox.
 pub fn channel() -> (CoreHandle, Receiver<Vec<Input>>) {
-    let (sender, receiver) = crossbeam_channel::unbounded();
+    let (sender, receiver) = mpsc::channel();
     (CoreHandle { inbox: sender }, receiver)
 }
 
@@ -88,9 +88,15 @@ impl Core {
     fn run(mut self, inbox: &Receiver<Vec<Input>>, clock: Clock) {
         let mut outputs = Outputs::default();
         self.replica.start(clock.now(), &mut outputs);
+        let mut is_busy = false;
         while self.execute(&mut outputs) {
+            // Under load those who fill the inbox have their turn first: what they bring is taken together,
+            // without a wake-up for each.
+            if is_busy {
+                std::thread::yield_now();
+            }
             let first = match self.replica.next_deadline() {
-                Some(deadline) => inbox.recv_deadline(clock.instant(deadline)),
+                Some(deadline) => inbox.recv_timeout(clock.until(deadline)),
                 None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             let now = clock.now();
@@ -98,7 +104,7 @@ impl Core {
             match first {
                 Ok(inputs) => {
                     self.take(now, inputs, &mut outputs);
-                    self.drain(now, inbox, &mut outputs);
+                    is_busy = self.drain(now, inbox, &mut outputs);
                 }
                 Err(RecvTimeoutError::Timeout) => self.replica.handle(now, Input::Tick, &mut outputs),
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -106,11 +112,13 @@ impl Core {
         }
     }
 
-    /// Takes what queued up meanwhile, so that one log write and one wake-up serve all of it.
-    fn drain(&mut self, now: Now, inbox: &Receiver<Vec<Input>>, outputs: &mut Outputs) {
-        for _ in 1..MESSAGES_PER_BATCH {
+    /// Takes what queued up meanwhile, so that one log write and one wake-up serve all of it. True if it did.
+    fn drain(&mut self, now: Now, inbox: &Receiver<Vec<Input>>, outputs: &mut Outputs) -> bool {
+        let mut taken = 1;
+        while taken < MESSAGES_PER_BATCH {
             let Ok(inputs) = inbox.try_recv() else { break };
             self.take(now, inputs, outputs);
+            taken += 1;
         }
         if self
             .replica
@@ -119,6 +127,7 @@ impl Core {
         {
             self.replica.handle(now, Input::Tick, outputs);
         }
+        taken > 1
     }
 
     fn take(&mut self, now: Now, inputs: Vec<Input>, outputs: &mut Outputs) {

@@ -4,9 +4,8 @@
 //! two batches, so whatever is reported comes behind what was given before it.
 
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{Builder, JoinHandle};
-
-use crossbeam_channel::{Receiver, Sender};
 
 use super::clock::Clock;
 use super::core_thread::CoreHandle;
@@ -71,7 +70,7 @@ pub fn spawn<D: Disk + 'static>(
     shared: Arc<Shared>,
     clock: Clock,
 ) -> std::io::Result<(Sender<LogMessage>, JoinHandle<()>)> {
-    let (sender, queue) = crossbeam_channel::unbounded();
+    let (sender, queue) = mpsc::channel();
     let log = Log {
         writer: LogWriter::new(setup.disk.clone(), &setup.config),
         setup,

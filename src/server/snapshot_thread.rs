@@ -3,12 +3,12 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use bytes::Bytes;
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
-use tokio::sync::mpsc;
+use tokio::sync::mpsc as tokio_mpsc;
 
 use super::clock::Clock;
 use super::core_thread::CoreHandle;
@@ -38,7 +38,7 @@ pub enum SnapshotJob {
         /// What it begins with.
         head: SnapshotHead,
         /// Where it goes.
-        chunks: mpsc::Sender<Bytes>,
+        chunks: tokio_mpsc::Sender<Bytes>,
     },
     /// Free a tree.
     Drop(Box<DataTree>),
@@ -53,7 +53,7 @@ pub fn spawn<D: Disk>(
     shared: Arc<Shared>,
     clock: Clock,
 ) -> io::Result<(Sender<SnapshotJob>, JoinHandle<()>)> {
-    let (sender, queue) = crossbeam_channel::unbounded();
+    let (sender, queue) = mpsc::channel();
     let snapshots = Snapshots {
         disk,
         config,
@@ -82,7 +82,7 @@ impl<D: Disk> Snapshots<D> {
         let mut next_purge = self.purge_now();
         loop {
             let received = match next_purge {
-                Some(at) => queue.recv_deadline(self.clock.instant(at)),
+                Some(at) => queue.recv_timeout(self.clock.until(at)),
                 None => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             match received {
@@ -124,7 +124,7 @@ impl<D: Disk> Snapshots<D> {
     }
 
     /// A learner that goes away in the middle ends it early.
-    fn send(&self, head: &SnapshotHead, chunks: &mpsc::Sender<Bytes>) {
+    fn send(&self, head: &SnapshotHead, chunks: &tokio_mpsc::Sender<Bytes>) {
         let start = self.clock.now().mono;
         let mut cursor = SnapshotCursor::default();
         let mut bytes = 0;
