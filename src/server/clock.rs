@@ -24,14 +24,19 @@ impl Clock {
     pub fn now(&self) -> Now {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Now {
-            mono: Millis(self.origin.elapsed().as_millis() as u64),
+            mono: Millis(self.elapsed().as_millis() as u64),
             wall_ms: wall.as_millis() as i64,
         }
     }
 
+    /// What the monotonic clock shows, to the nanosecond.
+    pub fn elapsed(&self) -> Duration {
+        self.origin.elapsed()
+    }
+
     /// How long it is until the monotonic clock shows `at`; nothing once it has.
     pub fn until(&self, at: Millis) -> Duration {
-        Duration::from_millis(at.0).saturating_sub(self.origin.elapsed())
+        Duration::from_millis(at.0).saturating_sub(self.elapsed())
     }
 
     /// The instant at which the monotonic clock shows `at`.

@@ -1,6 +1,10 @@
 //! Walks through the tree while it goes on changing: to write snapshots, and to send images to learners.
 //! Purges what snapshots have made superfluous.
+//!
+//! Nobody waits for a snapshot, but clients would wait for a processor and a disk that it keeps busy: the
+//! thread stands back behind the others, and rests as long as it has worked. For an image a learner waits.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -12,6 +16,7 @@ use tokio::sync::mpsc as tokio_mpsc;
 
 use super::clock::Clock;
 use super::core_thread::CoreHandle;
+use crate::clock::Millis;
 use crate::proto::quorum::{PacketType, QuorumPacket};
 use crate::replica::Input;
 use crate::shared::Shared;
@@ -54,7 +59,12 @@ pub fn spawn<D: Disk>(
     clock: Clock,
 ) -> io::Result<(Sender<SnapshotJob>, JoinHandle<()>)> {
     let (sender, queue) = mpsc::channel();
-    let snapshots = Snapshots {
+    let mut snapshots = Snapshots {
+        jobs: Jobs {
+            queue,
+            waiting: VecDeque::new(),
+            clock,
+        },
         disk,
         config,
         purge,
@@ -62,13 +72,41 @@ pub fn spawn<D: Disk>(
         shared,
         clock,
     };
-    let thread = Builder::new()
-        .name("snapshot".into())
-        .spawn(move || snapshots.run(&queue))?;
+    let thread = Builder::new().name("snapshot".into()).spawn(move || {
+        // Of this thread alone, on Linux. Where it is refused, clients wait a little longer.
+        let _ = rustix::process::nice(NICENESS);
+        snapshots.run();
+    })?;
     Ok((sender, thread))
 }
 
+/// What there is to do.
+struct Jobs {
+    queue: Receiver<SnapshotJob>,
+    /// What came while the thread rested.
+    waiting: VecDeque<SnapshotJob>,
+    clock: Clock,
+}
+
+impl Jobs {
+    fn next(&mut self, deadline: Option<Millis>) -> Result<SnapshotJob, RecvTimeoutError> {
+        match (self.waiting.pop_front(), deadline) {
+            (Some(job), _) => Ok(job),
+            (None, Some(at)) => self.queue.recv_timeout(self.clock.until(at)),
+            (None, None) => self.queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        }
+    }
+
+    /// Does nothing for a while, unless the server is to end.
+    fn rest(&mut self, time: Duration) {
+        if let Ok(job) = self.queue.recv_timeout(time) {
+            self.waiting.push_back(job);
+        }
+    }
+}
+
 struct Snapshots<D: Disk> {
+    jobs: Jobs,
     disk: D,
     config: StorageConfig,
     purge: Option<PurgeSchedule>,
@@ -78,14 +116,10 @@ struct Snapshots<D: Disk> {
 }
 
 impl<D: Disk> Snapshots<D> {
-    fn run(self, queue: &Receiver<SnapshotJob>) {
+    fn run(&mut self) {
         let mut next_purge = self.purge_now();
         loop {
-            let received = match next_purge {
-                Some(at) => queue.recv_timeout(self.clock.until(at)),
-                None => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            };
-            match received {
+            match self.jobs.next(next_purge) {
                 Ok(SnapshotJob::Take(head)) => self.take(&head),
                 Ok(SnapshotJob::Send { head, chunks }) => self.send(&head, &chunks),
                 Ok(SnapshotJob::Drop(tree)) => drop(tree),
@@ -95,10 +129,13 @@ impl<D: Disk> Snapshots<D> {
         }
     }
 
-    fn take(&self, head: &SnapshotHead) {
+    fn take(&mut self, head: &SnapshotHead) {
         let start = self.clock.now().mono;
         let mut cursor = SnapshotCursor::default();
+        let mut began = self.clock.elapsed();
         let written = snapshot_writer::write(&self.disk, &self.config, head, |out| {
+            self.jobs.rest(self.clock.elapsed() - began);
+            began = self.clock.elapsed();
             self.shared
                 .tree
                 .read()
@@ -156,12 +193,12 @@ impl<D: Disk> Snapshots<D> {
     }
 
     /// Removes old files, unless they are all there is left of a history, and says when to do it again.
-    fn purge_now(&self) -> Option<crate::clock::Millis> {
+    fn purge_now(&self) -> Option<Millis> {
         let schedule = self.purge?;
         if self.shared.damage.lock().is_none() {
             self.purge(schedule);
         }
-        let interval = crate::clock::Millis(schedule.interval.as_millis() as u64);
+        let interval = Millis(schedule.interval.as_millis() as u64);
         Some(self.clock.now().mono + interval)
     }
 
@@ -181,5 +218,31 @@ impl<D: Disk> Snapshots<D> {
     }
 }
 
+/// By how much the thread stands back: it gets a tenth of a processor that others want whole.
+const NICENESS: i32 = 10;
 /// Bytes of records taken from the tree under one read guard.
 const CHUNK_BYTES: usize = 256 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rest_ends_with_the_next_job_and_with_the_server() {
+        let (sender, queue) = mpsc::channel();
+        let mut jobs = Jobs {
+            queue,
+            waiting: VecDeque::new(),
+            clock: Clock::start(),
+        };
+        let an_hour = Duration::from_secs(3600);
+        sender
+            .send(SnapshotJob::Drop(Box::new(DataTree::new(1))))
+            .unwrap();
+        jobs.rest(an_hour);
+        assert!(matches!(jobs.next(None), Ok(SnapshotJob::Drop(_))));
+        drop(sender);
+        jobs.rest(an_hour);
+        assert!(matches!(jobs.next(None), Err(RecvTimeoutError::Disconnected)));
+    }
+}

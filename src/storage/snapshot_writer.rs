@@ -200,4 +200,5 @@ pub const DIGEST_VERSION: i32 = 2;
 pub const CHUNK_BYTES: usize = 256 * 1024;
 /// One name for all: there is one snapshot at a time, and what a crash leaves does not add up.
 const TEMPORARY_NAME: &str = "zkserver.snapshot.tmp";
-const UNSYNCED_BYTES_MAX: u64 = 32 << 20;
+/// Little, because a sync of the log may have to wait for one of this.
+const UNSYNCED_BYTES_MAX: u64 = 1 << 20;
