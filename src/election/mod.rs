@@ -1,13 +1,15 @@
 //! Fast leader election (FastLeaderElection): servers tell each other votes until a quorum agrees.
 //!
-//! A round goes as in the reference, with three differences that change nothing about who may win:
+//! A round goes as in the reference, with four differences that change nothing about who may win:
 //!
 //! * Who agrees with every voter that can be reached decides at once, and does not wait for better votes.
+//! * Who was to lead gives up when those who elected it turn to a better one before they come to it.
 //! * A worse vote of the same round is answered with the own one, not left to the next repetition.
 //! * While it waits for better votes, a server takes notice of every message.
 //!
 //! Nothing here makes a leader: who is elected has to win an epoch from a quorum first (`zab`).
 
+mod members;
 mod tally;
 mod timers;
 mod vote;
@@ -21,6 +23,7 @@ use crate::ids::{ServerId, Zxid};
 use crate::proto::vote::{Notification, PeerState};
 use crate::quorum::configs::{Config, Configs};
 use crate::quorum::members::{Member, Members};
+use members::text_of;
 use tally::Tally;
 use timers::Timers;
 use vote::Ballot;
@@ -106,6 +109,9 @@ pub enum Output {
     },
     /// A voter looks for a leader although this server leads.
     VoterLooking(ServerId),
+    /// This server was to lead, but a voter that it was elected by has found a better one, and without it
+    /// there is no quorum.
+    Outvoted(ServerId),
     /// A member says that it is somewhere else than the own list has it. Said once for each different list.
     AddressDiffers {
         /// Who.
@@ -140,6 +146,8 @@ pub struct Election {
     /// While looking: the present proposal. Else the vote that won. Its round is the logical clock.
     vote: Vote,
     search: Option<Search>,
+    /// The votes by which this server was elected, while it leads, and better ones that came behind.
+    electors: Tally,
     unreachable: BTreeSet<ServerId>,
     last_replies: BTreeMap<ServerId, (Millis, Bytes)>,
     /// The last list of each member that differs from the own.
@@ -195,6 +203,7 @@ impl Election {
                 peer_epoch: 0,
             },
             search: None,
+            electors: Tally::default(),
             unreachable: BTreeSet::new(),
             last_replies: BTreeMap::new(),
             differing: BTreeMap::new(),
@@ -310,6 +319,7 @@ impl Election {
         }
         if self.search.is_none() {
             if notification.state == PeerState::Looking {
+                self.on_second_thoughts(from, Vote::of(notification), out);
                 if self.state == PeerState::Leading && notification.zxid != NO_HISTORY {
                     out.push(Output::VoterLooking(from));
                 }
@@ -354,6 +364,24 @@ impl Election {
             search.received.insert(from, Ballot::looking(theirs));
         }
         self.settle(now, out);
+    }
+
+    /// A voter looks on though this server has decided. Who decides at once may not have heard of the best
+    /// server; then those that had voted for this one go to that, and nobody will come here.
+    fn on_second_thoughts(&mut self, from: ServerId, theirs: Vote, out: &mut Vec<Output>) {
+        let is_late = theirs.election_epoch == self.vote.election_epoch
+            && theirs.zxid != NO_HISTORY
+            && theirs.beats(&self.vote, &self.config.configs);
+        if self.state != PeerState::Leading || !is_late {
+            return;
+        }
+        let own = Ballot::looking(self.vote);
+        let configs = &self.config.configs;
+        let had_quorum = self.electors.has_quorum(configs, &own);
+        self.electors.insert(from, Ballot::looking(theirs));
+        if had_quorum && !self.electors.has_quorum(configs, &own) {
+            out.push(Output::Outvoted(from));
+        }
     }
 
     /// A vote of a server that has a leader.
@@ -449,7 +477,11 @@ impl Election {
             PeerState::Following
         };
         self.vote = vote;
-        self.search = None;
+        self.electors = self
+            .search
+            .take()
+            .map(|search| search.received)
+            .unwrap_or_default();
         out.push(Output::Decided {
             state: self.state,
             vote,
@@ -498,90 +530,6 @@ impl Election {
             proposed: self.proposed_text.clone(),
         }
     }
-
-    /// Others count from now on. Who looks for a leader begins anew: votes may have been for nobody.
-    fn on_configured(&mut self, now: Millis, configs: &Configs, out: &mut Vec<Output>) {
-        self.members_text = text_of(configs.committed());
-        self.proposed_text = configs.proposed().map(text_of);
-        self.config.configs = configs.clone();
-        self.config.is_observer = configs.is_observer(self.config.me);
-        self.differing.clear();
-        self.unreachable.retain(|server| configs.is_member(*server));
-        if let Some(search) = &self.search {
-            let (zxid, peer_epoch) = search.history;
-            self.start(now, zxid, peer_epoch, out);
-        }
-    }
-
-    /// A proposed configuration that this server has not seen, if it gives a vote to this server, or to the
-    /// one that a voter votes for. Without it a vote that may be needed would be given to nobody, or dropped,
-    /// for ever, as with Apache's servers.
-    ///
-    /// It goes on from what is in force here, and is beyond the own history: one that this history has passed
-    /// was never committed.
-    fn unseen_config(&self, notification: &Notification) -> Option<Config> {
-        let search = self.search.as_ref().filter(|search| !search.is_voteless())?;
-        let (zxid, peer_epoch) = search.history;
-        let is_behind = (peer_epoch, zxid) <= (notification.peer_epoch, notification.zxid);
-        let is_same = notification.config.as_ref() == Some(&self.members_text);
-        if !self.config.reconfig_enabled || !is_behind || !is_same {
-            return None;
-        }
-        let config = Config::parse(notification.proposed.as_ref()?.as_bytes()).ok()?;
-        let configs = &self.config.configs;
-        let is_unseen = config.version() > configs.last_seen().version();
-        let is_beyond = Zxid(config.version()) > zxid;
-        let gives_vote = |server| config.verifier().is_voter(server) && !configs.is_voter(server);
-        let is_needed = gives_vote(self.config.me) || gives_vote(notification.leader);
-        (is_unseen && is_beyond && is_needed).then_some(config)
-    }
-
-    /// The list of another server is taken over if it is newer and this server may; then true. Else it
-    /// changes nothing here, but people want to know of it.
-    fn compare_members(
-        &mut self,
-        from: ServerId,
-        notification: &Notification,
-        out: &mut Vec<Output>,
-    ) -> bool {
-        let Some(text) = &notification.config else {
-            return false;
-        };
-        let configs = &self.config.configs;
-        if !configs.is_member(from) || *text == self.members_text || self.differing.get(&from) == Some(text) {
-            return false;
-        }
-        let Ok(config) = Config::parse(text.as_bytes()) else {
-            return false;
-        };
-        let ours = configs.committed();
-        if self.config.reconfig_enabled && config.version() != ours.version() {
-            let is_newer = config.version() > ours.version() && self.search.is_some();
-            if is_newer {
-                out.push(Output::NewerConfig(config));
-            }
-            return is_newer;
-        }
-        let (ours, theirs) = (ours.members(), config.members());
-        if !theirs.is_same_ensemble(ours) {
-            out.push(Output::MembersDiffer {
-                from,
-                theirs: theirs.clone(),
-            });
-        } else if let Some(ours) = ours.servers.get(&from).cloned()
-            && let Some(theirs) = theirs.servers.get(&from).cloned()
-            && !theirs.may_be_at(&ours)
-        {
-            out.push(Output::AddressDiffers { from, theirs, ours });
-        }
-        self.differing.insert(from, text.clone());
-        false
-    }
-}
-
-/// What others are told of a configuration.
-fn text_of(config: &Config) -> String {
-    String::from_utf8_lossy(config.text()).into_owned()
 }
 
 /// The zxid of a server that may have lost what it has acknowledged: nobody counts its vote, Apache's servers

@@ -87,6 +87,10 @@ impl Ensemble {
                     let line = format!("{} {id}    leads, {} looks", self.now.0, voter.0);
                     self.transcript.push(line);
                 }
+                Output::Outvoted(voter) => {
+                    let line = format!("{} {id}    is outvoted, {} looks", self.now.0, voter.0);
+                    self.transcript.push(line);
+                }
                 Output::AddressDiffers { from, theirs, .. } => {
                     let line = format!("{} {id}    {} is at {theirs}", self.now.0, from.0);
                     self.transcript.push(line);

@@ -133,6 +133,13 @@ impl Replica {
                     leader.voter_looking(now.mono, server, &mut member.zab_outputs);
                 }
             }
+            election::Output::Outvoted(server) => {
+                if let Ensemble::Member(member) = &mut self.ensemble
+                    && let Zab::Leading(leader) = &mut member.zab
+                {
+                    leader.outvoted(server, &mut member.zab_outputs);
+                }
+            }
             election::Output::NewerConfig(config) => self.on_newer_config(now, config, outputs),
             election::Output::ProposedConfig(config) => self.on_unseen_config(now, config, outputs),
             election::Output::MembersDiffer { from, theirs } => self.warn_of_members(from, &theirs),

@@ -249,6 +249,14 @@ impl Leader {
         }
     }
 
+    /// A voter that had elected this server has found a better one. Who has no quorum yet gives up.
+    pub fn outvoted(&mut self, server: ServerId, out: &mut Vec<Output>) {
+        if self.stage == Stage::CollectingEpochs {
+            let reason = format!("server {} has found a better one to lead", server.0);
+            self.end(reason, out);
+        }
+    }
+
     /// Names the next leader to every learner that understands it. Nothing is proposed behind it.
     pub fn hand_over(&self, handover: Handover, out: &mut Vec<Output>) {
         let packet = QuorumPacket::new(PacketType::UpToDate, handover.zxid, Some(handover.to_bytes()));

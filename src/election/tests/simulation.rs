@@ -61,7 +61,7 @@ impl Simulation {
                     self.nodes.get_mut(&id).expect("a member").decided_at = self.now;
                     self.check_winner(vote.leader);
                 }
-                Output::DialAll | Output::VoterLooking(_) => {}
+                Output::DialAll | Output::VoterLooking(_) | Output::Outvoted(_) => {}
                 Output::MembersDiffer { .. }
                 | Output::AddressDiffers { .. }
                 | Output::NewerConfig(_)

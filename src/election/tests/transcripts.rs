@@ -51,6 +51,39 @@ fn without_word_of_the_third_the_first_two_wait() {
     assert_eq!(ensemble.roles(), [(1, Following, 2), (2, Leading, 2)]);
 }
 
+/// Server 2 decides before it can reach 3, and 1 has voted for 2 but looked on.
+#[test]
+fn who_was_elected_before_the_best_was_heard_of_is_told() {
+    let mut ensemble = Ensemble::of(3);
+    ensemble.boot(1, 0, 0);
+    ensemble.boot(2, 0, 0);
+    ensemble.input(1, Input::LinkUp(ServerId(3)));
+    ensemble.deliver_all();
+    assert_eq!(ensemble.roles(), [(1, Looking, 2), (2, Leading, 2)]);
+    ensemble.take_transcript();
+    ensemble.boot(3, 0, 0);
+    ensemble.deliver_all();
+    expect![[r#"
+        0 3->1 Looking 3 zxid 0x0 round 1 epoch 0
+        0 3->2 Looking 3 zxid 0x0 round 1 epoch 0
+        0 2    leads, 3 looks
+        0 1->2 Looking 3 zxid 0x0 round 1 epoch 0
+        0 2    is outvoted, 1 looks
+        0 2    leads, 1 looks
+        0 1->3 Looking 3 zxid 0x0 round 1 epoch 0
+        0 2->3 Leading 2 zxid 0x0 round 1 epoch 0
+        0 2->1 Leading 2 zxid 0x0 round 1 epoch 0
+    "#]]
+    .assert_eq(&ensemble.take_transcript());
+    ensemble.input(2, Input::RoleEnded);
+    ensemble.look(2, 0, 0);
+    ensemble.advance(1000);
+    assert_eq!(
+        ensemble.roles(),
+        [(1, Following, 3), (2, Following, 3), (3, Leading, 3)]
+    );
+}
+
 #[test]
 fn of_five_empty_servers_the_third_to_start_leads() {
     let mut ensemble = Ensemble::of(5);

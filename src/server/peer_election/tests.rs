@@ -100,6 +100,7 @@ fn node(me: i64, members: &Members, listener: TcpListener, finalize_wait_ms: u64
                     Output::DialAll => mesh.dial_all(),
                     Output::Decided { .. }
                     | Output::VoterLooking(_)
+                    | Output::Outvoted(_)
                     | Output::AddressDiffers { .. }
                     | Output::NewerConfig(_)
                     | Output::ProposedConfig(_)

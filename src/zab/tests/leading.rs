@@ -439,6 +439,16 @@ fn zk_3109_a_voter_that_looks_elsewhere_ends_a_leader_that_has_none() {
 }
 
 #[test]
+fn who_is_outvoted_ends_unless_a_quorum_has_come() {
+    let mut out = Vec::new();
+    Lead::with(|_| {}).leader.outvoted(ServerId(1), &mut out);
+    assert!(has_ended(&out));
+    out.clear();
+    Lead::active().leader.outvoted(ServerId(1), &mut out);
+    assert_eq!(out, []);
+}
+
+#[test]
 fn a_sync_waits_for_the_commits_before_it_and_for_a_quorum_that_still_follows() {
     let mut lead = Lead::active();
     lead.propose(NOW, 1);
