@@ -112,7 +112,8 @@ impl Core {
         }
     }
 
-    /// Takes what queued up meanwhile, so that one log write and one wake-up serve all of it. True if it did.
+    /// Takes what queued up meanwhile, so that one log write and one wake-up serve all of it. True if it
+    /// was a lot.
     fn drain(&mut self, now: Now, inbox: &Receiver<Vec<Input>>, outputs: &mut Outputs) -> bool {
         let mut taken = 1;
         while taken < MESSAGES_PER_BATCH {
@@ -127,7 +128,7 @@ impl Core {
         {
             self.replica.handle(now, Input::Tick, outputs);
         }
-        taken > 1
+        taken >= BUSY_MESSAGES
     }
 
     fn take(&mut self, now: Now, inputs: Vec<Input>, outputs: &mut Outputs) {
@@ -236,3 +237,6 @@ impl Core {
 
 /// Messages taken before what they led to is passed on.
 const MESSAGES_PER_BATCH: usize = 256;
+/// Messages at once that show that more are to come. With fewer the core of an ensemble, whose fillers are
+/// its peers, would give its turn away for nothing.
+const BUSY_MESSAGES: usize = 12;
