@@ -62,6 +62,19 @@ pub struct PrepRequest<'a> {
     pub ids: &'a [Id],
 }
 
+impl PrepRequest<'_> {
+    /// The header of what the request comes to, with the code of the request itself.
+    fn header(&self, zxid: Zxid, time: i64) -> TxnHeader {
+        TxnHeader {
+            client_id: self.session,
+            cxid: self.cxid,
+            zxid,
+            time,
+            code: self.op.code(),
+        }
+    }
+}
+
 /// What became of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Prepared {
@@ -119,13 +132,7 @@ impl Prep {
         zxid: Zxid,
         time: i64,
     ) -> Prepared {
-        let header = TxnHeader {
-            client_id: request.session,
-            cxid: request.cxid,
-            zxid,
-            time,
-            code: request.op.code(),
-        };
+        let header = request.header(zxid, time);
         let session_error = sessions.check(request.session);
         let decoded = match decode(request, self.config.extended_types, session_error) {
             Ok(decoded) => decoded,

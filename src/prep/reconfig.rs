@@ -10,7 +10,7 @@ use crate::ids::Zxid;
 use crate::proto::acl::perms;
 use crate::proto::error_code::ErrorCode;
 use crate::proto::jute::{DecodeError, Reader};
-use crate::proto::txn::{Txn, TxnHeader};
+use crate::proto::txn::Txn;
 use crate::tree::{DataTree, digest};
 
 /// ReconfigRequest.
@@ -54,13 +54,7 @@ impl Prep {
         time: i64,
         judge: impl FnOnce(&ReconfigRequest) -> Result<Bytes, ErrorCode>,
     ) -> Prepared {
-        let header = TxnHeader {
-            client_id: request.session,
-            cxid: request.cxid,
-            zxid,
-            time,
-            code: request.op.code(),
-        };
+        let header = request.header(zxid, time);
         let Ok(asked) = ReconfigRequest::decode(request.body) else {
             return Prepared::Undecodable;
         };

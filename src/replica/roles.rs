@@ -127,18 +127,10 @@ impl Replica {
             election::Output::DialAll => outputs.list.push(Output::DialAll),
             election::Output::Decided { state, vote } => self.begin_role(now, state, vote, outputs),
             election::Output::VoterLooking(server) => {
-                if let Ensemble::Member(member) = &mut self.ensemble
-                    && let Zab::Leading(leader) = &mut member.zab
-                {
-                    leader.voter_looking(now.mono, server, &mut member.zab_outputs);
-                }
+                self.tell_leader(|leader, out| leader.voter_looking(now.mono, server, out));
             }
             election::Output::Outvoted(server) => {
-                if let Ensemble::Member(member) = &mut self.ensemble
-                    && let Zab::Leading(leader) = &mut member.zab
-                {
-                    leader.outvoted(server, &mut member.zab_outputs);
-                }
+                self.tell_leader(|leader, out| leader.outvoted(server, out))
             }
             election::Output::NewerConfig(config) => self.on_newer_config(now, config, outputs),
             election::Output::ProposedConfig(config) => self.on_unseen_config(now, config, outputs),
@@ -148,6 +140,15 @@ impl Replica {
                  that is not one place with two names, two servers have the myid {0}",
                 from.0
             ),
+        }
+    }
+
+    /// Does this with the own leader's role, while there is one.
+    fn tell_leader(&mut self, tell: impl FnOnce(&mut Leader, &mut Vec<zab::Output>)) {
+        if let Ensemble::Member(member) = &mut self.ensemble
+            && let Zab::Leading(leader) = &mut member.zab
+        {
+            tell(leader, &mut member.zab_outputs);
         }
     }
 
