@@ -175,8 +175,10 @@ impl Replica {
         }
         // The question gives the session to this server. What its former connection still holds back would
         // come to the leader behind that, and be done even if the client has meanwhile gone on elsewhere
-        // (ZooKeeperServer.processConnectRequest ends that connection here, too).
+        // (ZooKeeperServer.processConnectRequest ends that connection here, too). So would what an observer
+        // behind this server still forwards.
         self.drop_session(session, outputs);
+        self.take_from_observers(session);
         if let Ensemble::Member(member) = &mut self.ensemble
             && let Zab::Learning(learner) = &mut member.zab
         {
