@@ -414,6 +414,8 @@ impl Disk {
         self.snapshots = vec![(tree.last_processed_zxid(), bytes)];
         self.log.clear();
         self.is_damaged = false;
+        // What was under way before the damage is no part of what the files hold now.
+        self.undone.clear();
         Input::TreeReplaced(tree)
     }
 }
