@@ -145,17 +145,19 @@ impl Core {
         for output in outputs.list.drain(..) {
             match output {
                 Output::AppendLog(entry) => entries.push(entry),
-                // To the others while the own disk is still busy.
                 Output::Send(link, bytes) => self.peers().send(link, bytes),
                 Output::Stopped => goes_on = false,
                 other => {
-                    self.append(std::mem::take(&mut entries));
+                    self.append(&mut entries);
+                    self.flush();
                     self.execute_one(other);
                 }
             }
         }
-        self.append(entries);
+        // The disk first: it is busy while the others are told.
+        self.append(&mut entries);
         self.links.wakes.wake(outputs.wake.drain(..));
+        self.flush();
         goes_on
     }
 
@@ -219,9 +221,15 @@ impl Core {
             .expect("a server without peers says nothing to them")
     }
 
-    fn append(&self, entries: Vec<LogEntry>) {
+    fn append(&self, entries: &mut Vec<LogEntry>) {
         if !entries.is_empty() {
-            self.log(LogMessage::Append(entries));
+            self.log(LogMessage::Append(std::mem::take(entries)));
+        }
+    }
+
+    fn flush(&mut self) {
+        if let Some(peers) = &mut self.links.peers {
+            peers.flush();
         }
     }
 
