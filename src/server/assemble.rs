@@ -60,7 +60,7 @@ pub struct Running {
     shared: Arc<Shared>,
     /// The connections to the other servers; `None` alone.
     pub peers: Option<PeerQuorum>,
-    /// The core, the log and the snapshot thread, in the order in which they end.
+    /// The log and the snapshot thread, which end after the core.
     pub threads: Vec<JoinHandle<()>>,
     /// Held until the process ends.
     _lock: DataDirLock<OsDisk>,
@@ -127,7 +127,7 @@ pub async fn start(config: &ServerConfig) -> Result<Running, StartError> {
         beats: Arc::clone(&beats),
         _ended: ended,
     };
-    let core_thread = core_thread::spawn(replica, inbox, links, clock)?;
+    core_thread::spawn(replica, inbox, links, clock);
     let workers = start_workers(config, &shared, &core, in_force, wakes, clock)?;
     let accept = client_port::accept(listener, workers, port_changes)?;
     Ok(Running {
@@ -138,7 +138,7 @@ pub async fn start(config: &ServerConfig) -> Result<Running, StartError> {
         beats,
         shared,
         peers: quorum,
-        threads: vec![core_thread, log_thread, snapshot_thread],
+        threads: vec![log_thread, snapshot_thread],
         _lock: lock,
     })
 }

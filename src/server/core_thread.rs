@@ -1,13 +1,16 @@
-//! The thread that owns the replica: it takes what has queued up, lets the replica decide, and passes on what
+//! The task that owns the replica: it takes what has queued up, lets the replica decide, and passes on what
 //! the replica says.
+//!
+//! Its thread is the one with the sockets of the other servers: what they bring reaches it, and what it says
+//! to them leaves, without a wake-up in between.
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::thread::{Builder, JoinHandle};
+use std::sync::mpsc::Sender;
 
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{oneshot, watch};
+use tokio::time::timeout_at;
 
 use super::client_port::ClientPortHandle;
 use super::clock::Clock;
@@ -24,7 +27,7 @@ use crate::zab::LogEntry;
 /// How the other threads reach the core.
 #[derive(Clone, Debug)]
 pub struct CoreHandle {
-    inbox: Sender<Vec<Input>>,
+    inbox: UnboundedSender<Vec<Input>>,
 }
 
 impl CoreHandle {
@@ -39,9 +42,12 @@ impl CoreHandle {
     }
 }
 
+/// What reaches the core, in batches.
+pub type Inbox = UnboundedReceiver<Vec<Input>>;
+
 /// The core's inbox.
-pub fn channel() -> (CoreHandle, Receiver<Vec<Input>>) {
-    let (sender, receiver) = mpsc::channel();
+pub fn channel() -> (CoreHandle, Inbox) {
+    let (sender, receiver) = unbounded_channel();
     (CoreHandle { inbox: sender }, receiver)
 }
 
@@ -67,16 +73,9 @@ pub struct CoreLinks {
     pub _ended: oneshot::Sender<()>,
 }
 
-/// Starts the thread. It ends when the replica has stopped.
-pub fn spawn(
-    replica: Replica,
-    inbox: Receiver<Vec<Input>>,
-    links: CoreLinks,
-    clock: Clock,
-) -> io::Result<JoinHandle<()>> {
-    Builder::new()
-        .name("core".into())
-        .spawn(move || Core { replica, links }.run(&inbox, clock))
+/// Starts the core on this runtime. It ends when the replica has stopped.
+pub fn spawn(replica: Replica, inbox: Inbox, links: CoreLinks, clock: Clock) {
+    tokio::spawn(Core { replica, links }.run(inbox, clock));
 }
 
 struct Core {
@@ -85,36 +84,39 @@ struct Core {
 }
 
 impl Core {
-    fn run(mut self, inbox: &Receiver<Vec<Input>>, clock: Clock) {
+    async fn run(mut self, mut inbox: Inbox, clock: Clock) {
         let mut outputs = Outputs::default();
         self.replica.start(clock.now(), &mut outputs);
         let mut is_busy = false;
         while self.execute(&mut outputs) {
             // Under load those who fill the inbox have their turn first: what they bring is taken together,
-            // without a wake-up for each.
+            // without a wake-up for each. Some are other threads, some are tasks of this one.
             if is_busy {
                 std::thread::yield_now();
             }
+            if !inbox.is_empty() {
+                tokio::task::yield_now().await;
+            }
             let first = match self.replica.next_deadline() {
-                Some(deadline) => inbox.recv_timeout(clock.until(deadline)),
-                None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(deadline) => timeout_at(clock.instant(deadline).into(), inbox.recv()).await,
+                None => Ok(inbox.recv().await),
             };
             let now = clock.now();
             self.links.beats.fetch_add(1, Relaxed);
             match first {
-                Ok(inputs) => {
+                Ok(Some(inputs)) => {
                     self.take(now, inputs, &mut outputs);
-                    is_busy = self.drain(now, inbox, &mut outputs);
+                    is_busy = self.drain(now, &mut inbox, &mut outputs);
                 }
-                Err(RecvTimeoutError::Timeout) => self.replica.handle(now, Input::Tick, &mut outputs),
-                Err(RecvTimeoutError::Disconnected) => return,
+                Ok(None) => return,
+                Err(_) => self.replica.handle(now, Input::Tick, &mut outputs),
             }
         }
     }
 
     /// Takes what queued up meanwhile, so that one log write and one wake-up serve all of it. True if it
     /// was a lot.
-    fn drain(&mut self, now: Now, inbox: &Receiver<Vec<Input>>, outputs: &mut Outputs) -> bool {
+    fn drain(&mut self, now: Now, inbox: &mut Inbox, outputs: &mut Outputs) -> bool {
         let mut taken = 1;
         while taken < MESSAGES_PER_BATCH {
             let Ok(inputs) = inbox.try_recv() else { break };
