@@ -168,9 +168,20 @@ class Member:
         self.process.send_signal(number)
 
     def pause(self):
-        """SIGSTOP: its connections stay open, and nothing answers."""
+        """SIGSTOP: its connections stay open, and nothing answers from here on."""
         self.signal(signal.SIGSTOP)
         self.paused = True
+        # A thread stops when it has its turn, and may answer before.
+        wait_until(self.is_stopped, f"{self} stands still")
+
+    def is_stopped(self):
+        """Whether every thread of it is."""
+        try:
+            stats = [path.read_text() for path in Path(f"/proc/{self.process.pid}/task").glob("*/stat")]
+        except OSError:
+            # One has ended in this moment.
+            return False
+        return all(stat.rpartition(")")[2].split()[0] in "Tt" for stat in stats)
 
     def resume(self):
         self.signal(signal.SIGCONT)
