@@ -147,19 +147,17 @@ impl Core {
         for output in outputs.list.drain(..) {
             match output {
                 Output::AppendLog(entry) => entries.push(entry),
+                // Written when this task gives its turn away: the own disk is busy by then.
                 Output::Send(link, bytes) => self.peers().send(link, bytes),
                 Output::Stopped => goes_on = false,
                 other => {
-                    self.append(&mut entries);
-                    self.flush();
+                    self.append(std::mem::take(&mut entries));
                     self.execute_one(other);
                 }
             }
         }
-        // The disk first: it is busy while the others are told.
-        self.append(&mut entries);
+        self.append(entries);
         self.links.wakes.wake(outputs.wake.drain(..));
-        self.flush();
         goes_on
     }
 
@@ -223,20 +221,14 @@ impl Core {
             .expect("a server without peers says nothing to them")
     }
 
-    fn append(&self, entries: &mut Vec<LogEntry>) {
+    fn append(&self, entries: Vec<LogEntry>) {
         if !entries.is_empty() {
-            self.log(LogMessage::Append(std::mem::take(entries)));
-        }
-    }
-
-    fn flush(&mut self) {
-        if let Some(peers) = &mut self.links.peers {
-            peers.flush();
+            self.log(LogMessage::Append(entries));
         }
     }
 
     fn log(&self, message: LogMessage) {
-        // The log thread ends the process when it cannot write, so its queue outlives this thread.
+        // The log thread ends the process when it cannot write, so its queue outlives the core.
         let _ = self.links.log.send(message);
     }
 

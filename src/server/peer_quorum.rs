@@ -12,7 +12,6 @@ mod receive;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::iter;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -123,21 +122,15 @@ impl PeerQuorum {
         *self.driver.addresses.lock() = addresses;
     }
 
-    /// Sends whole packets, without another thread where the socket takes them now. What goes to a link that
-    /// has ended is dropped.
+    /// Queues whole packets. What goes to a link that has ended is dropped.
     pub fn send(&self, link: LinkId, bytes: Bytes) {
-        self.driver.links.send(link, bytes);
-    }
-
-    /// Queues whole packets, likewise: better for many of them.
-    pub fn queue(&self, link: LinkId, packets: impl Iterator<Item = Bytes>) {
-        self.driver.links.push(link, packets.map(Item::Packets));
+        self.driver.links.push(link, Item::Packets(bytes));
     }
 
     /// Queues an image; what is sent later goes behind it. It is complete when the sender is dropped after an
     /// empty chunk; one that ends otherwise is broken, and so is the link then.
     pub fn send_image(&self, link: LinkId, chunks: Receiver<Bytes>) {
-        self.driver.links.push(link, iter::once(Item::Image(chunks)));
+        self.driver.links.push(link, Item::Image(chunks));
     }
 
     /// Ends a link. What waits for the peer has a moment to leave.

@@ -20,8 +20,6 @@ use crate::zab::LinkId;
 pub struct Peers {
     election: PeerElection,
     quorum: PeerQuorum,
-    /// Packets in their order.
-    unsent: Vec<(LinkId, Bytes)>,
     /// Images that were announced to a connection and have not begun.
     images: BTreeMap<LinkId, mpsc::Sender<Bytes>>,
     core: CoreHandle,
@@ -43,7 +41,6 @@ impl Peers {
         Peers {
             election,
             quorum,
-            unsent: Vec::new(),
             images: BTreeMap::new(),
             core,
             storage,
@@ -88,27 +85,9 @@ impl Peers {
         self.quorum.connect_to_master(role, master);
     }
 
-    /// Packets on the quorum port, or that of an observer master. They leave with [`Peers::flush`].
-    pub fn send(&mut self, link: LinkId, bytes: Bytes) {
-        self.unsent.push((link, bytes));
-    }
-
-    /// Sends what was gathered, before anything else is said about a link.
-    pub fn flush(&mut self) {
-        // What goes to one link keeps its order.
-        self.unsent.sort_by_key(|(link, _)| *link);
-        for packets in self.unsent.chunk_by(|one, next| one.0 == next.0) {
-            let link = packets[0].0;
-            let bytes = || packets.iter().map(|(_, bytes)| bytes);
-            if bytes().map(Bytes::len).sum::<usize>() > DIRECT_BYTES_MAX {
-                self.quorum.queue(link, bytes().cloned());
-            } else if let [(_, alone)] = packets {
-                self.quorum.send(link, alone.clone());
-            } else {
-                self.quorum.send(link, bytes().flatten().copied().collect());
-            }
-        }
-        self.unsent.clear();
+    /// Packets on the quorum port, or that of an observer master.
+    pub fn send(&self, link: LinkId, bytes: Bytes) {
+        self.quorum.send(link, bytes);
     }
 
     /// An image goes to this learner next.
@@ -192,8 +171,6 @@ pub fn quorum_input(role: u64, event: QuorumEvent) -> Input {
     Input::Peer { role, event }
 }
 
-/// Of more than that the core does not write itself: its time is dearer than a wake-up then.
-const DIRECT_BYTES_MAX: usize = 65536;
 /// Chunks of an image that wait for the network.
 const IMAGE_CHUNKS_MAX: usize = 8;
 /// So much is always read: below it a snapshot is hardly cheaper.

@@ -5,17 +5,16 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Release};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use tokio::time::timeout;
 
-use super::links::{IMAGE_BYTES, Item, LinkEnds, Overflow, Role};
+use super::links::{Item, LinkEnds, Overflow, Role};
 use super::{Driver, QuorumEvent, receive};
 use crate::ids::ServerId;
 use crate::server::peer_election::socket::{SILENCE_MAX, notice_silence};
@@ -45,8 +44,7 @@ impl fmt::Display for Peer {
 
 /// Makes a connection a link, and serves it until it ends. `unread` was read from it before.
 pub(super) fn begin(driver: &Arc<Driver>, role: Role, peer: Peer, stream: TcpStream, unread: BytesMut) {
-    let socket = SockRef::from(&stream).try_clone().ok();
-    let Some(ends) = driver.links.open(role, peer, socket.map(Into::into)) else {
+    let Some(ends) = driver.links.open(role, peer) else {
         return;
     };
     tracing::info!("quorum connection {peer}");
@@ -139,7 +137,6 @@ impl<W: AsyncWrite + Unpin> Sender<W> {
                         self.flush().await?;
                         self.write_image(chunks).await?;
                         image_sent();
-                        self.waiting_bytes.fetch_sub(IMAGE_BYTES, Release);
                     }
                 }
             }
@@ -155,7 +152,7 @@ impl<W: AsyncWrite + Unpin> Sender<W> {
         }
         if bytes.len() > UNSENT_BYTES_MAX {
             self.write(bytes).await?;
-            self.waiting_bytes.fetch_sub(bytes.len(), Release);
+            self.waiting_bytes.fetch_sub(bytes.len(), Relaxed);
         } else {
             self.unsent.extend_from_slice(bytes);
         }
@@ -165,7 +162,7 @@ impl<W: AsyncWrite + Unpin> Sender<W> {
     async fn flush(&mut self) -> io::Result<()> {
         let unsent = std::mem::take(&mut self.unsent);
         self.write(&unsent).await?;
-        self.waiting_bytes.fetch_sub(unsent.len(), Release);
+        self.waiting_bytes.fetch_sub(unsent.len(), Relaxed);
         self.unsent = unsent;
         self.unsent.clear();
         Ok(())

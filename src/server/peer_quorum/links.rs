@@ -1,12 +1,10 @@
 //! The links there are. Who takes one out of here ends it, and it ends for one reason only.
 
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::net::TcpStream as StdTcpStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::AcqRel, Ordering::Acquire};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{oneshot, watch};
@@ -25,7 +23,7 @@ pub(super) struct Role {
 
 /// What waits for a peer.
 pub(super) enum Item {
-    /// Whole packets, or the rest of some.
+    /// Whole packets.
     Packets(Bytes),
     /// An image, an empty chunk at its end.
     Image(Receiver<Bytes>),
@@ -35,7 +33,7 @@ pub(super) enum Item {
 pub(super) struct LinkEnds {
     pub id: LinkId,
     pub queue: UnboundedReceiver<Item>,
-    /// Bytes of packets that are queued, or taken from the queue and not written; an image counts as one.
+    /// Bytes of packets that are queued, or taken from the queue and not written.
     pub waiting_bytes: Arc<AtomicUsize>,
     /// An error once the caller has closed the link; then the queue ends, too.
     pub end: oneshot::Receiver<Overflow>,
@@ -60,8 +58,6 @@ struct State {
 
 struct Entry {
     peer: Peer,
-    /// Never waits. The task has its own.
-    socket: Option<StdTcpStream>,
     queue: UnboundedSender<Item>,
     waiting_bytes: Arc<AtomicUsize>,
     end: Option<oneshot::Sender<Overflow>>,
@@ -83,9 +79,8 @@ impl Links {
         Role { number, past }
     }
 
-    /// A link of that role, unless the role is over. With a socket, packets are written at once when nothing
-    /// waits before them.
-    pub fn open(&self, role: Role, peer: Peer, socket: Option<StdTcpStream>) -> Option<LinkEnds> {
+    /// A link of that role, unless the role is over.
+    pub fn open(&self, role: Role, peer: Peer) -> Option<LinkEnds> {
         let mut state = self.state.lock();
         let id = state.unused_id(role)?;
         let (sender, queue) = unbounded_channel();
@@ -93,7 +88,6 @@ impl Links {
         let waiting_bytes = Arc::new(AtomicUsize::new(0));
         let entry = Entry {
             peer,
-            socket,
             queue: sender,
             waiting_bytes: Arc::clone(&waiting_bytes),
             end: Some(end_sender),
@@ -112,23 +106,21 @@ impl Links {
         self.state.lock().unused_id(role)
     }
 
-    /// Writes packets to a link, if it is there, or queues what cannot be written now.
-    pub fn send(&self, link: LinkId, packets: Bytes) {
+    /// Queues for a link, if it is there.
+    pub fn push(&self, link: LinkId, item: Item) {
         let mut state = self.state.lock();
         let Some(entry) = state.open.get_mut(&link) else {
             return;
         };
-        let unsent = entry.write_now(packets);
-        if !unsent.is_empty() {
-            entry.push(Item::Packets(unsent));
-        }
-    }
-
-    /// Queues for a link, if it is there.
-    pub fn push(&self, link: LinkId, items: impl Iterator<Item = Item>) {
-        let mut state = self.state.lock();
-        if let Some(entry) = state.open.get_mut(&link) {
-            items.for_each(|item| entry.push(item));
+        let bytes = match &item {
+            Item::Packets(bytes) => bytes.len(),
+            Item::Image(_) => 0,
+        };
+        let waited = entry.waiting_bytes.fetch_add(bytes, Relaxed);
+        if waited.saturating_add(bytes) <= WAITING_BYTES_MAX {
+            let _ = entry.queue.send(item);
+        } else if let Some(end) = entry.end.take() {
+            let _ = end.send(Overflow);
         }
     }
 
@@ -169,40 +161,6 @@ impl Links {
     }
 }
 
-impl Entry {
-    /// The rest of it. While something waits the task writes, and nobody else may.
-    fn write_now(&self, mut packets: Bytes) -> Bytes {
-        if let Some(mut socket) = self.socket.as_ref()
-            && self.waiting_bytes.load(Acquire) == 0
-        {
-            // The task meets the same error, and ends the link.
-            let written = socket.write(&packets).unwrap_or(0);
-            packets.advance(written);
-        }
-        packets
-    }
-
-    fn push(&mut self, item: Item) {
-        let bytes = item.bytes();
-        let waited = self.waiting_bytes.fetch_add(bytes, AcqRel);
-        if waited.saturating_add(bytes) <= WAITING_BYTES_MAX {
-            let _ = self.queue.send(item);
-        } else if let Some(end) = self.end.take() {
-            let _ = end.send(Overflow);
-        }
-    }
-}
-
-impl Item {
-    /// What it counts among the bytes that wait.
-    fn bytes(&self) -> usize {
-        match self {
-            Item::Packets(bytes) => bytes.len(),
-            Item::Image(_) => IMAGE_BYTES,
-        }
-    }
-}
-
 impl State {
     fn unused_id(&mut self, role: Role) -> Option<LinkId> {
         if self.roles_past != role.past {
@@ -213,7 +171,5 @@ impl State {
     }
 }
 
-/// Shows that an image is under way, whose bytes are not counted.
-pub(super) const IMAGE_BYTES: usize = 1;
 /// Bytes that may wait for one peer.
 const WAITING_BYTES_MAX: usize = 512 << 20;

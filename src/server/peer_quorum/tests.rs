@@ -15,7 +15,6 @@ use crate::tree::SnapshotCursor;
 
 mod images;
 mod masters;
-mod sending;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const LONG: Duration = Duration::from_secs(600);
@@ -452,13 +451,13 @@ fn nothing_begins_in_a_role_that_is_over() {
     let links = Links::default();
     let peer = Peer::Learner(SocketAddr::from(([127, 0, 0, 1], 1)));
     let role = links.begin(5);
-    let first = links.open(role, peer, None).unwrap().id;
+    let first = links.open(role, peer).unwrap().id;
     assert_ne!(links.unused_id(role), Some(first));
     links.close_all();
-    assert!(links.open(role, peer, None).is_none() && links.unused_id(role).is_none());
+    assert!(links.open(role, peer).is_none() && links.unused_id(role).is_none());
     assert!(
         links
-            .open(links.begin(5), peer, None)
+            .open(links.begin(5), peer)
             .is_some_and(|link| link.id != first)
     );
 }
