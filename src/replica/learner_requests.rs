@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use super::member::{Asker, Owner};
+use super::member::Owner;
 use super::write::Sessions;
 use super::{Ensemble, Outputs, Replica};
 use crate::clock::Now;
@@ -176,15 +176,10 @@ impl Replica {
         timeout_ms: i32,
         outputs: &mut Outputs,
     ) {
-        if let Ensemble::Member(member) = &mut self.ensemble
-            && let Zab::Learning(learner) = &mut member.zab
+        if let Ensemble::Member(member) = &self.ensemble
+            && let Zab::Learning(_) = member.zab
         {
-            learner.revalidate(session, timeout_ms, &mut member.zab_outputs);
-            let asker = Asker::Observer {
-                link: from,
-                timeout_ms,
-            };
-            return member.revalidating.push_back((session, asker));
+            return self.ask_for_observer(from, session, timeout_ms, outputs);
         }
         let is_alive = {
             let mut tracker = self.shared.sessions.lock();

@@ -9,7 +9,7 @@
 use bytes::Bytes;
 
 use super::learner_requests::Forwarded;
-use super::member::{Member, Owner};
+use super::member::{Asker, Member, Owner};
 use super::{Ensemble, Outputs, Replica};
 use crate::clock::Now;
 use crate::ids::SessionId;
@@ -48,6 +48,33 @@ impl Replica {
             passed_on.body = Bytes::from_static(SET_DATA_OF_NOTHING);
         }
         learner.relay(&passed_on, request.ids, has_moved, &mut member.zab_outputs);
+    }
+
+    /// An observer's client goes on with its session: the leader knows whether that is alive.
+    pub(super) fn ask_for_observer(
+        &mut self,
+        from: LinkId,
+        session: SessionId,
+        timeout_ms: i32,
+        outputs: &mut Outputs,
+    ) {
+        // The question gives the session to this follower. What still comes from where it was behind it would
+        // come to the leader behind that, as with the question of a client of this server.
+        self.drop_session(session, outputs);
+        let Ensemble::Member(member) = &mut self.ensemble else {
+            return;
+        };
+        if member.owners.contains_key(&session) {
+            member.give_session(session, Owner::Learner(from));
+        }
+        if let Zab::Learning(learner) = &mut member.zab {
+            learner.revalidate(session, timeout_ms, &mut member.zab_outputs);
+            let asker = Asker::Observer {
+                link: from,
+                timeout_ms,
+            };
+            member.revalidating.push_back((session, asker));
+        }
     }
 
     /// The leader's word on a session that an observer has asked about.

@@ -282,6 +282,40 @@ fn a_write_that_was_under_way_when_its_session_left_an_observer_is_not_done() {
     }
 }
 
+/// What the first observer had under way reaches their follower behind the question of the second one, before
+/// the follower has heard that the session was elsewhere in between.
+#[test]
+fn a_write_left_at_an_observer_does_not_follow_its_session_to_the_next() {
+    let mut world = behind_followers(3, 3);
+    let leader = world.leader();
+    let follower = master(&world, 3);
+    let first = 3;
+    let second = if master(&world, 4) == follower { 4 } else { 5 };
+    assert_eq!(master(&world, second), follower);
+    let old = world.session(first, 10_000);
+    world.silence(first, follower);
+    world.send(old, &[create("/late", "")]);
+    // The leader takes the session and the next write, and nobody hears of it.
+    for other in world.followers() {
+        world.silence(leader, other);
+    }
+    let between = world.renewal(old, leader, 10_000);
+    assert_eq!(world.answered(between), ["connected 10000"]);
+    world.send(between, &[create("/new", "")]);
+    world.pass(10);
+    let last = world.renewal(between, second, 10_000);
+    world.pass(10);
+    world.mend();
+    world.silence(leader, follower);
+    world.pass(10);
+    world.mend();
+    assert_eq!(world.answered(last), ["connected 10000"]);
+    assert!(world.ask(last, &[create("/newer", "")])[0].ends_with("/newer"));
+    world.pass(50);
+    assert!(world.shows(leader, "/new") && !world.shows(leader, "/late"));
+    world.agree();
+}
+
 #[test]
 fn a_session_at_an_observer_lives_as_long_as_the_observer_hears_from_it() {
     let mut world = behind_followers(3, 1);
