@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use super::member::Owner;
+use super::member::{Asker, Owner};
 use super::write::Sessions;
 use super::{Ensemble, Outputs, Replica};
 use crate::clock::Now;
@@ -179,7 +179,11 @@ impl Replica {
         if let Ensemble::Member(member) = &self.ensemble
             && let Zab::Learning(_) = member.zab
         {
-            return self.ask_for_observer(from, session, timeout_ms, outputs);
+            let asker = Asker::Observer {
+                link: from,
+                timeout_ms,
+            };
+            return self.ask_about(session, timeout_ms, asker, outputs);
         }
         let is_alive = {
             let mut tracker = self.shared.sessions.lock();

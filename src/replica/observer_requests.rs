@@ -9,7 +9,7 @@
 use bytes::Bytes;
 
 use super::learner_requests::Forwarded;
-use super::member::{Asker, Member, Owner};
+use super::member::{Member, Owner};
 use super::{Ensemble, Outputs, Replica};
 use crate::clock::Now;
 use crate::ids::SessionId;
@@ -50,33 +50,6 @@ impl Replica {
         learner.relay(&passed_on, request.ids, has_moved, &mut member.zab_outputs);
     }
 
-    /// An observer's client goes on with its session: the leader knows whether that is alive.
-    pub(super) fn ask_for_observer(
-        &mut self,
-        from: LinkId,
-        session: SessionId,
-        timeout_ms: i32,
-        outputs: &mut Outputs,
-    ) {
-        // The question gives the session to this follower. What still comes from where it was behind it would
-        // come to the leader behind that, as with the question of a client of this server.
-        self.drop_session(session, outputs);
-        let Ensemble::Member(member) = &mut self.ensemble else {
-            return;
-        };
-        if member.owners.contains_key(&session) {
-            member.give_session(session, Owner::Learner(from));
-        }
-        if let Zab::Learning(learner) = &mut member.zab {
-            learner.revalidate(session, timeout_ms, &mut member.zab_outputs);
-            let asker = Asker::Observer {
-                link: from,
-                timeout_ms,
-            };
-            member.revalidating.push_back((session, asker));
-        }
-    }
-
     /// The leader's word on a session that an observer has asked about.
     pub(super) fn answer_observer(
         &mut self,
@@ -103,19 +76,19 @@ impl Replica {
         }
     }
 
-    /// A client of this server goes on with a session that an observer may have had.
-    pub(super) fn take_from_observers(&mut self, session: SessionId) {
+    /// A session that an observer may have had goes on elsewhere.
+    pub(super) fn take_from_observers(&mut self, session: SessionId, owner: Owner) {
         if let Ensemble::Member(member) = &mut self.ensemble
             && member.owners.contains_key(&session)
         {
-            member.give_session(session, Owner::Here);
+            member.give_session(session, owner);
         }
     }
 
     /// The session is served by another server, which is not behind this one.
     pub(super) fn on_session_moved(&mut self, session: SessionId, outputs: &mut Outputs) {
         // What still comes from an observer that had it is to be refused, so the owner is not forgotten.
-        self.take_from_observers(session);
+        self.take_from_observers(session, Owner::Here);
         self.drop_session(session, outputs);
     }
 

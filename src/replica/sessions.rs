@@ -173,17 +173,33 @@ impl Replica {
         if !is_password(session, &request.passwd) {
             return self.refuse_session(now, id, request, outputs);
         }
+        let asker = Asker::Client(id, request.clone());
+        self.ask_about(session, request.timeout_ms, asker, outputs);
+    }
+
+    /// Asks the leader whether a session lives. A client of this server, or of an observer behind it, goes on
+    /// with it.
+    pub(super) fn ask_about(
+        &mut self,
+        session: SessionId,
+        timeout_ms: i32,
+        asker: Asker,
+        outputs: &mut Outputs,
+    ) {
         // The question gives the session to this server. What its former connection still holds back would
         // come to the leader behind that, and be done even if the client has meanwhile gone on elsewhere
         // (ZooKeeperServer.processConnectRequest ends that connection here, too). So would what an observer
         // behind this server still forwards.
         self.drop_session(session, outputs);
-        self.take_from_observers(session);
+        let owner = match &asker {
+            Asker::Client(..) => Owner::Here,
+            Asker::Observer { link, .. } => Owner::Learner(*link),
+        };
+        self.take_from_observers(session, owner);
         if let Ensemble::Member(member) = &mut self.ensemble
             && let Zab::Learning(learner) = &mut member.zab
         {
-            learner.revalidate(session, request.timeout_ms, &mut member.zab_outputs);
-            let asker = Asker::Client(id, request.clone());
+            learner.revalidate(session, timeout_ms, &mut member.zab_outputs);
             member.revalidating.push_back((session, asker));
         }
     }
@@ -210,7 +226,7 @@ impl Replica {
             }
         };
         if valid {
-            self.take_from_observers(session);
+            self.take_from_observers(session, Owner::Here);
         }
         if !self.conns.contains_key(&id) {
             return;
