@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread::{JoinHandle, available_parallelism};
 use std::time::Duration;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle as Task;
 
 use super::client_task::ClientContext;
@@ -52,8 +52,8 @@ pub struct Running {
     pub core: CoreHandle,
     /// The task that accepts connections.
     pub accept: Task<()>,
-    /// Resolves when the core has ended.
-    pub core_ended: oneshot::Receiver<()>,
+    /// The core's task.
+    pub core_task: Task<()>,
     /// Whether clients are served.
     serving: watch::Receiver<bool>,
     beats: Arc<AtomicU64>,
@@ -112,7 +112,6 @@ pub async fn start(config: &ServerConfig) -> Result<Running, StartError> {
     let (snapshots, snapshot_thread) =
         snapshot_thread::spawn(OsDisk, storage, purge, core.clone(), for_snapshots, clock)?;
     let (serving_sender, serving) = watch::channel(false);
-    let (ended, core_ended) = oneshot::channel();
     let (beats, in_force) = (Arc::new(AtomicU64::new(0)), InForce::new(config));
     let (client_port, port_changes) = client_port::handle(config);
     let wakes = Wakes::new(client_threads());
@@ -125,15 +124,14 @@ pub async fn start(config: &ServerConfig) -> Result<Running, StartError> {
         in_force: in_force.clone(),
         wakes: Arc::clone(&wakes),
         beats: Arc::clone(&beats),
-        _ended: ended,
     };
-    core_thread::spawn(replica, inbox, links, clock);
+    let core_task = core_thread::spawn(replica, inbox, links, clock);
     let workers = start_workers(config, &shared, &core, in_force, wakes, clock)?;
     let accept = client_port::accept(listener, workers, port_changes)?;
     Ok(Running {
         core,
         accept,
-        core_ended,
+        core_task,
         serving,
         beats,
         shared,

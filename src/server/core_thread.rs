@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::Sender;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::timeout_at;
 
 use super::client_port::ClientPortHandle;
@@ -69,13 +70,11 @@ pub struct CoreLinks {
     pub wakes: Arc<Wakes>,
     /// Counts what the core has taken: an empty batch shows that it is alive.
     pub beats: Arc<AtomicU64>,
-    /// Dropped when the core has ended.
-    pub _ended: oneshot::Sender<()>,
 }
 
 /// Starts the core on this runtime. It ends when the replica has stopped.
-pub fn spawn(replica: Replica, inbox: Inbox, links: CoreLinks, clock: Clock) {
-    tokio::spawn(Core { replica, links }.run(inbox, clock));
+pub fn spawn(replica: Replica, inbox: Inbox, links: CoreLinks, clock: Clock) -> JoinHandle<()> {
+    tokio::spawn(Core { replica, links }.run(inbox, clock))
 }
 
 struct Core {

@@ -71,7 +71,7 @@ async fn stop(running: Running) {
     running.accept.abort();
     running.core.stop();
     // The core's last words go out over this runtime, so it must not be blocked until they have.
-    let _ = running.core_ended.await;
+    let _ = running.core_task.await;
     if let Some(peers) = running.peers {
         peers.reset();
         peers.drained().await;
@@ -84,6 +84,12 @@ async fn stop(running: Running) {
 
 fn join(thread: JoinHandle<()>) {
     let _ = thread.join();
+}
+
+/// Lets this thread alone, on Linux, stand back: it gets a tenth of a processor that others want whole. Where
+/// that is refused, those wait a little longer.
+fn stand_back() {
+    let _ = rustix::process::nice(10);
 }
 
 /// Ends the process at once: going on could lose or corrupt what was acknowledged.

@@ -16,6 +16,7 @@ use tokio::sync::mpsc as tokio_mpsc;
 
 use super::clock::Clock;
 use super::core_thread::CoreHandle;
+use super::stand_back;
 use crate::clock::Millis;
 use crate::proto::quorum::{PacketType, QuorumPacket};
 use crate::replica::Input;
@@ -73,8 +74,8 @@ pub fn spawn<D: Disk>(
         clock,
     };
     let thread = Builder::new().name("snapshot".into()).spawn(move || {
-        // Of this thread alone, on Linux. Where it is refused, clients wait a little longer.
-        let _ = rustix::process::nice(NICENESS);
+        // Clients have what it reads, and go first.
+        stand_back();
         snapshots.run();
     })?;
     Ok((sender, thread))
@@ -218,8 +219,6 @@ impl<D: Disk> Snapshots<D> {
     }
 }
 
-/// By how much the thread stands back: it gets a tenth of a processor that others want whole.
-const NICENESS: i32 = 10;
 /// Bytes of records taken from the tree under one read guard.
 const CHUNK_BYTES: usize = 256 * 1024;
 

@@ -17,6 +17,7 @@ use super::{Driver, QuorumEvent};
 use crate::ids::Zxid;
 use crate::proto::jute::{DecodeError, Reader};
 use crate::proto::quorum::{PacketType, QuorumPacket};
+use crate::server::stand_back;
 use crate::storage::snapshot_reader::SnapshotError;
 use crate::storage::snapshot_stream;
 use crate::tree::DataTree;
@@ -178,8 +179,8 @@ fn spawn_image_thread(driver: &Driver, zxid: Zxid) -> io::Result<ImageThread> {
     };
     let (record_bytes_max, hash_seed) = (driver.config.record_bytes_max, driver.config.hash_seed);
     Builder::new().name("image".into()).spawn(move || {
-        // Of this thread alone, on Linux. Other servers of the machine are not to wait for it.
-        let _ = rustix::process::nice(NICENESS);
+        // It serves nobody yet, and other servers of the machine do.
+        stand_back();
         let received = snapshot_stream::receive(&mut source, zxid, record_bytes_max, hash_seed);
         let _ = answer.send(received.map(|(tree, behind)| (Box::new(tree), behind, source)));
     })?;
@@ -214,7 +215,5 @@ impl Read for Chunks {
 const READ_BYTES: usize = 64 * 1024;
 /// Reads that may wait for an image's thread.
 const CHUNKS_MAX: usize = 8;
-/// How far an image stands back: its reader serves nobody yet.
-const NICENESS: i32 = 10;
 /// What a packet may be longer than two of its longest fields.
 const PACKET_BYTES_SPARE: usize = 64 * 1024;
